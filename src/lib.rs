@@ -1,0 +1,10 @@
+//! mpshm: Python's `multiprocessing` for native programs, over lock-free shared memory.
+#![allow(unused_imports)]
+#![allow(dead_code)]
+
+mod atomic;
+mod error;
+mod os;
+
+pub use error::{Error, ErrorKind, Result};
+pub use os::clock::Deadline;

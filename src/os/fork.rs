@@ -1,0 +1,107 @@
+//! Which process is this? A word that changes in a forked child.
+//!
+//! A handle remembers the process generation that it was used in; a load and a compare at the
+//! start of each operation tell whether it has crossed a fork since. The word lies in a page of
+//! its own under `MADV_WIPEONFORK`, so that a child made by a raw `clone` notices as well, and an
+//! at-fork handler zeroes it where the kernel knows no such advice.
+
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+/// The word's page, once it is mapped.
+static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
+/// The newest generation handed out in this process or an ancestor; copied by fork.
+static NEWEST: AtomicU32 = AtomicU32::new(0);
+
+/// This process's word: zero until the process has first called [`generation`] after a fork.
+#[inline]
+pub(crate) fn word() -> &'static AtomicU32 {
+    let page = PAGE.load(Ordering::Acquire);
+    if page.is_null() {
+        return map_page();
+    }
+    // SAFETY: the page is mapped for the life of the process and holds an AtomicU32.
+    unsafe { &*page }
+}
+
+/// The process generation: differs between a process and each of its forked descendants.
+#[inline]
+pub(crate) fn generation() -> u32 {
+    let current = word().load(Ordering::Relaxed);
+    if current != 0 { current } else { begin_generation() }
+}
+
+#[cold]
+fn begin_generation() -> u32 {
+    // Several threads of a fresh process may race here; the first one's number stands.
+    let fresh = NEWEST.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
+    match word().compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => fresh,
+        Err(winner) => winner,
+    }
+}
+
+#[cold]
+fn map_page() -> &'static AtomicU32 {
+    extern "C" fn child() {
+        let page = PAGE.load(Ordering::Relaxed);
+        if !page.is_null() {
+            // SAFETY: as in `word`.
+            unsafe { (*page).store(0, Ordering::Relaxed) };
+        }
+    }
+    const SIZE: usize = 4096;
+    // SAFETY: a fresh private anonymous mapping; nothing else refers to it.
+    let mapped = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            SIZE,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    assert!(mapped != libc::MAP_FAILED, "mpshm: no memory for one page");
+    // SAFETY: the range is the mapping just made. The advice may be unknown: the handler covers it.
+    unsafe { libc::madvise(mapped, SIZE, libc::MADV_WIPEONFORK) };
+    match PAGE.compare_exchange(
+        std::ptr::null_mut(),
+        mapped.cast(),
+        Ordering::AcqRel,
+        Ordering::Acquire,
+    ) {
+        Ok(_) => {
+            // SAFETY: `child` is async-signal-safe: it stores one word.
+            unsafe { libc::pthread_atfork(None, None, Some(child)) };
+        }
+        // Another thread was first.
+        // SAFETY: our own mapping, which nobody has seen.
+        Err(_) => unsafe {
+            libc::munmap(mapped, SIZE);
+        },
+    }
+    word()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_child_sees_another_generation_and_the_parent_keeps_its_own() {
+        let mine = generation();
+        assert_ne!(mine, 0);
+        // SAFETY: the child calls only what is async-signal-safe before `_exit`.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let differs = generation() != mine;
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(i32::from(!differs)) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child made above.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!(status, 0);
+        assert_eq!(generation(), mine);
+    }
+}

@@ -1,0 +1,10 @@
+//! The seam to the operating system: the only folder that calls `libc` or `memmap2`.
+//!
+//! One small file per subject, one function per system call or per small fixed sequence of them.
+
+pub(crate) mod clock;
+pub(crate) mod fork;
+pub(crate) mod futex;
+pub(crate) mod liveness;
+pub(crate) mod memory;
+pub(crate) mod process;

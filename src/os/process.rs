@@ -1,0 +1,1 @@
+//! Processes: fork, wait, signals by pidfd.
