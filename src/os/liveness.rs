@@ -74,6 +74,14 @@ pub(crate) fn lock_byte(fd: BorrowedFd<'_>, offset: u64) -> bool {
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) == 0 }
 }
 
+/// Gives the lock on byte `offset` back. Only ever for a description that this process opened.
+pub(crate) fn unlock_byte(fd: BorrowedFd<'_>, offset: u64) {
+    let mut lock = byte(offset);
+    lock.l_type = libc::F_UNLCK as _;
+    // SAFETY: as in `lock_byte`.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+}
+
 /// Whether some other description holds byte `offset`; a failing query reads as held.
 pub(crate) fn byte_is_held(fd: BorrowedFd<'_>, offset: u64) -> bool {
     let mut query = byte(offset);

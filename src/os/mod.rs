@@ -3,6 +3,7 @@
 //! One small file per subject, one function per system call or per small fixed sequence of them.
 
 pub(crate) mod clock;
+pub(crate) mod cpu;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod liveness;

@@ -1,0 +1,283 @@
+//! Messages in place: a reservation to write into, a claim to read from.
+//!
+//! Both are raw views: a peer may be hostile, so nothing here hands out `&[u8]` without `unsafe`.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::os::clock::Deadline;
+use crate::os::fork;
+use crate::queue::core::{Core, Held};
+use crate::queue::error::PushError;
+
+/// A block that a message is written into, then [committed](Reservation::commit). Dropped before that,
+/// the block is free again and nothing was pushed. Killed before that: the same.
+///
+/// ```
+/// let queue = mpshm::Queue::<[u8]>::new(4, 64)?;
+/// let mut message = queue.reserve(5)?;
+/// message.write_at(0, b"hello")?;
+/// message.commit(5)?;
+/// assert_eq!(queue.pop()?, b"hello");
+/// # Ok::<(), mpshm::Error>(())
+/// ```
+#[must_use = "dropped, it is aborted"]
+pub struct Reservation<'q> {
+    core: &'q Core,
+    held: Held,
+    length: usize,
+    deadline: Deadline,
+    process: u32,
+}
+
+impl<'q> Reservation<'q> {
+    pub(crate) fn new(core: &'q Core, held: Held, length: usize, deadline: Deadline) -> Self {
+        Self { core, held, length, deadline, process: core.process() }
+    }
+
+    /// Where to write: [`len`](Self::len) bytes, aligned as the queue's options say (16 by default).
+    #[must_use]
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.core.payload(self.held.block)
+    }
+
+    /// Bytes that were reserved.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether no bytes were reserved: a message may be empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Copies `bytes` to `offset`.
+    ///
+    /// # Errors
+    /// `TooBig` when they reach past what was reserved; nothing is written then.
+    pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<()> {
+        check_range(offset, bytes.len(), self.length, "reserved")?;
+        // SAFETY: inside the payload of a block that this process owns, as just checked.
+        unsafe {
+            self.as_mut_ptr().add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+        Ok(())
+    }
+
+    /// The reserved bytes as a slice.
+    ///
+    /// # Safety
+    /// Every process that has the segment mapped keeps to the protocol: none writes to a block that
+    /// is reserved by another.
+    pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: inside the payload; exclusive by the caller's word and ours.
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.length) }
+    }
+
+    /// Pushes the first `length` bytes as one message: visible to every consumer when this returns.
+    ///
+    /// If others filled the queue meanwhile, waits for room for as long as the reservation was
+    /// allowed to wait.
+    ///
+    /// # Errors
+    /// The reservation comes back, to be committed again or dropped: `Full` (from a `try_reserve`), `TimedOut`,
+    /// `Interrupted`, `Closed`, or `Failed` with `TooBig` when `length` is more than was reserved.
+    pub fn commit(self, length: usize) -> std::result::Result<(), PushError<Self>> {
+        if length > self.length {
+            let error = Error::new(
+                ErrorKind::TooBig,
+                format!("a commit of {length} bytes, {} were reserved", self.length),
+            );
+            return Err(PushError::Failed(self, error));
+        }
+        if self.process != fork::generation() {
+            let error = forked("reservation");
+            return Err(PushError::Failed(self, error));
+        }
+        let committed = self.core.try_commit(self.held, length as u32);
+        let committed = match committed {
+            Err(failure) if failure.is_full() && !self.deadline.has_passed() => {
+                self.core.commit(self.held, length as u32, self.deadline)
+            }
+            other => other,
+        };
+        match committed {
+            Ok(()) => {
+                std::mem::forget(self);
+                Ok(())
+            }
+            Err(failure) => Err(failure.push(self)),
+        }
+    }
+
+    pub(crate) fn into_held(self) -> (Held, usize, Deadline) {
+        let parts = (self.held, self.length, self.deadline);
+        std::mem::forget(self);
+        parts
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        // In a forked child the block is the parent's.
+        if self.process == fork::generation() {
+            self.core.abort(self.held);
+        }
+    }
+}
+
+impl std::fmt::Debug for Reservation<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reservation").field("len", &self.length).finish_non_exhaustive()
+    }
+}
+
+/// A message that is read in place, then [released](Claim::release).
+///
+/// While it is claimed nobody else gets it. If this process dies, or panics while it holds the claim, the
+/// message goes back and is delivered again, marked as such. Dropped otherwise, it is released.
+///
+/// ```
+/// let queue = mpshm::Queue::<[u8]>::new(4, 64)?;
+/// queue.push(b"hello")?;
+/// let message = queue.claim()?;
+/// assert_eq!((message.len(), message.to_vec()), (5, b"hello".to_vec()));
+/// message.give_back();
+/// let again = queue.claim()?;
+/// assert_eq!(again.deliveries(), 2);
+/// again.release();
+/// assert!(queue.is_empty());
+/// # Ok::<(), mpshm::Error>(())
+/// ```
+#[must_use = "dropped, it is released"]
+pub struct Claim<'q> {
+    core: &'q Core,
+    held: Held,
+    length: usize,
+    process: u32,
+}
+
+impl<'q> Claim<'q> {
+    pub(crate) fn new(core: &'q Core, held: Held) -> Result<Self> {
+        let length = core.length(held).inspect_err(|_| core.release(held))?;
+        Ok(Self { core, held, length, process: core.process() })
+    }
+
+    /// The message's first byte; [`len`](Self::len) bytes can be read.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const u8 {
+        self.core.payload(self.held.block)
+    }
+
+    /// Bytes of the message.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether the message has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// How often the message has been handed to a consumer, this time included: 1 is the ordinary
+    /// case, more means that another may have worked on it. After a consumer that died just
+    /// when it took a redelivered message, the count is one too low.
+    #[must_use]
+    pub fn deliveries(&self) -> u32 {
+        self.core.redelivered(self.held).saturating_add(1)
+    }
+
+    /// Copies bytes from `offset` on into `buffer`, as many as it holds.
+    ///
+    /// # Errors
+    /// `TooBig` when they reach past the message; nothing is copied then.
+    pub fn read_at(&self, offset: usize, buffer: &mut [u8]) -> Result<()> {
+        check_range(offset, buffer.len(), self.length, "in the message")?;
+        // SAFETY: inside the payload of a block that this process has leased, as just checked.
+        unsafe {
+            self.as_ptr().add(offset).copy_to_nonoverlapping(buffer.as_mut_ptr(), buffer.len());
+        }
+        Ok(())
+    }
+
+    /// Copies the message.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.length);
+        // SAFETY: as in `read_at`; the vector has room for `length` bytes.
+        unsafe {
+            self.as_ptr().copy_to_nonoverlapping(bytes.as_mut_ptr(), self.length);
+            bytes.set_len(self.length);
+        }
+        bytes
+    }
+
+    /// The message as a slice.
+    ///
+    /// # Safety
+    /// Every process that has the segment mapped keeps to the protocol: none writes to a block that
+    /// another has claimed.
+    #[must_use]
+    pub unsafe fn as_slice(&self) -> &[u8] {
+        // SAFETY: inside the payload; unchanging by the caller's word.
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.length) }
+    }
+
+    /// Ends the claim: the message is consumed.
+    pub fn release(self) {
+        drop(self);
+    }
+
+    /// Ends the claim: the message goes back to be delivered again.
+    pub fn give_back(self) {
+        if self.process == fork::generation() {
+            self.core.give_back(self.held);
+        }
+        std::mem::forget(self);
+    }
+
+    pub(crate) fn into_held(self) -> (Held, usize) {
+        let parts = (self.held, self.length);
+        std::mem::forget(self);
+        parts
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        // In a forked child the claim is the parent's.
+        if self.process != fork::generation() {
+            return;
+        }
+        if std::thread::panicking() {
+            self.core.give_back(self.held);
+        } else {
+            self.core.release(self.held);
+        }
+    }
+}
+
+impl std::fmt::Debug for Claim<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Claim").field("len", &self.length).finish_non_exhaustive()
+    }
+}
+
+fn check_range(offset: usize, count: usize, length: usize, what: &str) -> Result<()> {
+    if offset.checked_add(count).is_none_or(|end| end > length) {
+        return Err(Error::new(
+            ErrorKind::TooBig,
+            format!("{count} bytes at offset {offset}: only {length} are {what}"),
+        ));
+    }
+    Ok(())
+}
+
+fn forked(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Forked,
+        format!("the {what} belongs to the parent process and cannot be used in a forked child"),
+    )
+}

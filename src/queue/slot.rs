@@ -1,0 +1,148 @@
+//! The slots of a ring: what one holds, and its two encodings.
+//!
+//! | form | bits | carries |
+//! |---|---|---|
+//! | [`BlockSlots`] | 64: full 1, closed 1, block's number as many as needed, lap the rest | a block |
+//! | [`ItemSlots`] | 128: full 1, closed 1, lap 62; item 64 | the item itself, up to 8 bytes |
+//!
+//! A lap of a ring of N slots takes at least 2·N changes. With 64-bit slots and b bits for the
+//! block's number the lap wraps after N·2^(62−b) items; b is 9 for a ring of one slot and the default
+//! spare blocks, so that is 2^53 items, 5.7 years at 50 million a second, and more for larger rings.
+
+use crate::atomic::{AtomicU64, Ordering};
+
+/// What a slot holds, decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    /// How often the ring has gone round when this slot is filled, or was.
+    pub lap: u64,
+    /// Holds an item of its lap; else waits for one.
+    pub full: bool,
+    /// The next fill of this slot will never come: the queue's end.
+    pub closed: bool,
+    /// The item, or the number of its block. When not full: a block that is probably free.
+    pub item: u64,
+}
+
+impl Slot {
+    /// The slot once its item has been taken: it waits for the next lap's.
+    pub(crate) fn advanced(self) -> Self {
+        Self { lap: self.lap.wrapping_add(1), full: false, ..self }
+    }
+}
+
+/// A ring's slots.
+pub(crate) trait Slots {
+    /// How many there are; at least one.
+    fn count(&self) -> u32;
+    /// Acquire.
+    fn load(&self, index: u32) -> Slot;
+    /// One CAS, SeqCst on success: the change that an event count's waker makes.
+    fn change(&self, index: u32, from: Slot, to: Slot) -> bool;
+}
+
+const FULL: u64 = 1;
+const CLOSED: u64 = 2;
+
+/// 64-bit slots that name blocks.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockSlots<'a> {
+    words: &'a [AtomicU64],
+    item_bits: u32,
+}
+
+impl<'a> BlockSlots<'a> {
+    pub(crate) fn new(words: &'a [AtomicU64], blocks: u32) -> Self {
+        Self { words, item_bits: (32 - blocks.leading_zeros()).max(1) }
+    }
+
+    fn encode(self, slot: Slot) -> u64 {
+        slot.lap << (2 + self.item_bits)
+            | slot.item << 2
+            | u64::from(slot.closed) * CLOSED
+            | u64::from(slot.full) * FULL
+    }
+}
+
+impl Slots for BlockSlots<'_> {
+    #[inline]
+    fn count(&self) -> u32 {
+        self.words.len() as u32
+    }
+
+    #[inline]
+    fn load(&self, index: u32) -> Slot {
+        let word = self.words[index as usize].load(Ordering::Acquire);
+        Slot {
+            lap: word >> (2 + self.item_bits),
+            full: word & FULL != 0,
+            closed: word & CLOSED != 0,
+            item: word >> 2 & ((1 << self.item_bits) - 1),
+        }
+    }
+
+    #[inline]
+    fn change(&self, index: u32, from: Slot, to: Slot) -> bool {
+        self.words[index as usize]
+            .compare_exchange(
+                self.encode(from),
+                self.encode(to),
+                Ordering::SeqCst, // the event counts' E1
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    }
+}
+
+#[cfg(not(loom))]
+mod items {
+    use super::{CLOSED, FULL, Slot, Slots};
+    use portable_atomic::{AtomicU128, Ordering};
+
+    /// 128-bit slots that carry items.
+    #[derive(Clone, Copy)]
+    pub(crate) struct ItemSlots<'a>(pub &'a [AtomicU128]);
+
+    // SAFETY: an atomic. Its lock-free form is required at creation, for the fallback's lock is of
+    // one process only.
+    unsafe impl crate::layout::offset::Shared for AtomicU128 {}
+
+    fn encode(slot: Slot) -> u128 {
+        let low =
+            slot.lap << 2 | u64::from(slot.closed) * CLOSED | u64::from(slot.full) * FULL;
+        u128::from(slot.item) << 64 | u128::from(low)
+    }
+
+    impl Slots for ItemSlots<'_> {
+        #[inline]
+        fn count(&self) -> u32 {
+            self.0.len() as u32
+        }
+
+        #[inline]
+        fn load(&self, index: u32) -> Slot {
+            let word = self.0[index as usize].load(Ordering::Acquire);
+            let low = word as u64;
+            Slot {
+                lap: low >> 2,
+                full: low & FULL != 0,
+                closed: low & CLOSED != 0,
+                item: (word >> 64) as u64,
+            }
+        }
+
+        #[inline]
+        fn change(&self, index: u32, from: Slot, to: Slot) -> bool {
+            self.0[index as usize]
+                .compare_exchange(
+                    encode(from),
+                    encode(to),
+                    Ordering::SeqCst, // the event counts' E1
+                    Ordering::Relaxed,
+                )
+                .is_ok()
+        }
+    }
+}
+#[cfg(not(loom))]
+pub(crate) use items::ItemSlots;

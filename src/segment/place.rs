@@ -1,0 +1,146 @@
+//! Where an object lies: in a segment of its own, named or anonymous, or inside one that exists.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::offset::Region;
+use crate::layout::plain::TypeTag;
+use crate::segment::directory::{ObjectKind, Wanted, check_object_name};
+use crate::segment::{Segment, SegmentOptions};
+
+/// A place for an object: `"name"` is a named segment that holds just this one;
+/// [`segment.at("name")`](Segment::at) is an object of a segment that holds several.
+///
+/// ```
+/// # use mpshm::{Segment, Value};
+/// let alone = Value::<i64>::create("doc-place", 5)?;
+/// assert_eq!(Value::<i64>::open("doc-place")?.load(), 5);
+/// Segment::unlink("doc-place")?;
+///
+/// let segment = Segment::anonymous(4096)?;
+/// let inside = Value::<i64>::create(segment.at("a"), 6)?;
+/// assert_eq!(Value::<i64>::open(segment.at("a"))?.load(), 6);
+/// # Ok::<(), mpshm::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a>(Where<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Where<'a> {
+    Anonymous,
+    Named(&'a str),
+    Inside(&'a Segment, &'a str),
+}
+
+impl<'a> From<&'a str> for Place<'a> {
+    fn from(name: &'a str) -> Self {
+        Self(Where::Named(name))
+    }
+}
+
+impl<'a> From<&'a String> for Place<'a> {
+    fn from(name: &'a String) -> Self {
+        Self(Where::Named(name))
+    }
+}
+
+/// An object that is mapped: its bytes, and the segment that keeps them mapped.
+#[derive(Clone)]
+pub(crate) struct Object {
+    pub segment: Segment,
+    pub region: Region,
+}
+
+// SAFETY: the region lies in the segment's mapping, which the segment keeps, and is shared between
+// processes anyway: every object guards its own accesses.
+unsafe impl Send for Object {}
+// SAFETY: as above.
+unsafe impl Sync for Object {}
+
+/// What kind of object, of which items, in how many bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub kind: ObjectKind,
+    pub item: TypeTag,
+    pub length: u64,
+}
+
+impl<'a> Place<'a> {
+    /// An anonymous segment of the object's own: what forked children inherit.
+    pub(crate) const ANONYMOUS: Self = Self(Where::Anonymous);
+
+    pub(crate) fn inside(segment: &'a Segment, name: &'a str) -> Self {
+        Self(Where::Inside(segment, name))
+    }
+
+    /// How many participants the place's segment has, or will have.
+    pub(crate) fn participants(self) -> u32 {
+        match self.0 {
+            Where::Inside(segment, _) => segment.participants_max(),
+            _ => SegmentOptions::default().participants_count(),
+        }
+    }
+
+    /// Makes the object; `fill` writes its first content into zeroed bytes.
+    pub(crate) fn create(self, plan: Plan, fill: impl FnOnce(Region) -> Result<()>) -> Result<Object> {
+        let make = |segment: &Segment, name: &str| {
+            let wanted = Wanted { name, kind: plan.kind, item: plan.item };
+            let extent = segment.create_object(wanted, plan.length, fill)?;
+            segment.region().slice(extent.offset, extent.length)
+        };
+        let own = SegmentOptions::default().objects(1);
+        let (segment, region) = match self.0 {
+            Where::Anonymous => {
+                let segment = own.anonymous(plan.length)?;
+                let region = make(&segment, "")?;
+                (segment, region)
+            }
+            Where::Named(name) => own.create_with(name, plan.length, |segment| make(segment, ""))?,
+            Where::Inside(segment, name) => {
+                check_object_name(name)?;
+                (segment.clone(), make(segment, name)?)
+            }
+        };
+        Ok(Object { segment, region })
+    }
+
+    /// Opens the object, if it is what is wanted.
+    pub(crate) fn open(self, kind: ObjectKind, item: TypeTag) -> Result<Object> {
+        let (segment, name) = match self.0 {
+            Where::Anonymous => unreachable!("nobody else knows an anonymous segment"),
+            Where::Named(name) => (Segment::attach(name)?, ""),
+            Where::Inside(segment, name) => {
+                check_object_name(name)?;
+                (segment.clone(), name)
+            }
+        };
+        let extent = segment.directory()?.open(Wanted { name, kind, item }).map_err(|error| {
+            match self.0 {
+                // The segment is there, so this is no "not found" that making it would cure.
+                Where::Named(own) if error.kind() == ErrorKind::NotFound => Error::new(
+                    ErrorKind::Type,
+                    format!("segment '{own}' was not made as one {kind:?}: open its objects by name"),
+                ),
+                _ => error,
+            }
+        })?;
+        let region = segment.region().slice(extent.offset, extent.length)?;
+        Ok(Object { segment, region })
+    }
+
+    /// Opens with `open`, or makes with `create` what is not there; of two who do so at once, one makes it.
+    pub(crate) fn open_or_create<T>(
+        self,
+        open: impl Fn(Self) -> Result<T>,
+        create: impl Fn(Self) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            match open(self) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                other => return other,
+            }
+            match create(self) {
+                Err(error) if error.kind() == ErrorKind::Exists => {}
+                other => return other,
+            }
+        }
+    }
+}

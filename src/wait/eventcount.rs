@@ -1,0 +1,239 @@
+//! An event count: announce yourself, look again, sleep; the waker wakes only if somebody announced.
+//!
+//! # Overview
+//! A 32-bit word beside the state that is waited for. Who changes the state calls
+//! [`notify`](EventCount::notify), which is one load when nobody sleeps. Who waits calls
+//! [`wait_for`], which tries, spins a little where that has paid, announces itself, tries again, and
+//! sleeps at most a slice at a time.
+//!
+//! # Layout
+//! Bit 0: somebody may be asleep (sticky, no count: the dead would leak counts). Bits 1 to 31: a
+//! sequence that every notification with sleepers moves on.
+//!
+//! # Invariants
+//! - I1. Who sleeps does so on a value with bit 0 set that was read before its last look at the state.
+//! - I2. Bit 0 is cleared only by who found nobody asleep, or woke all, and only if the word has not changed since.
+//!
+//! # Ordering edges
+//! - E1. Waiter: set bit 0, then look at the state. Waker: change the state, then look at bit 0. One of
+//!   the two sees the other: the change is a SeqCst read-modify-write, the waker's look a SeqCst
+//!   load, the announcement is SeqCst and a SeqCst fence stands before the waiter's look.
+//!   (Loom takes SeqCst accesses for weaker ones; the models get fences in their place.)
+//!
+//! # Crash states
+//! | killed | effect |
+//! |---|---|
+//! | waiter, announced | bit 0 stays: the next notification makes one needless system call and clears it |
+//! | waker, between change and wake | sleepers find the change at the end of their slice |
+//! | woken waiter, before it acts | other sleepers find what it left at the end of their slice |
+//!
+//! # Progress
+//! `notify` never waits. A sleep ends after at most [`SLICE`], whatever has died.
+//!
+//! # Source
+//! Event counts: Reed and Kanodia 1979; in this form ours, after Concurrency Kit's `ck_ec` and folly's.
+
+use crate::atomic::{AtomicU32, Ordering, fence};
+use crate::layout::offset::Shared;
+use crate::os::clock::Deadline;
+use crate::os::futex::{self, Woken};
+use crate::wait::cancel;
+use std::cell::Cell;
+use std::sync::atomic::AtomicU32 as PrivateU32;
+
+const SLEEPERS: u32 = 1;
+const STEP: u32 = 2;
+/// The longest sleep without a look, in nanoseconds.
+pub(crate) const SLICE: u64 = 80_000_000;
+
+/// The word.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct EventCount(AtomicU32);
+// SAFETY: an atomic.
+unsafe impl Shared for EventCount {}
+
+/// Why a wait ended without success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GaveUp {
+    TimedOut,
+    Interrupted,
+}
+
+/// Stands between a SeqCst read-modify-write of the state and the look at an event count (E1).
+#[inline]
+fn after_change() {
+    #[cfg(loom)]
+    fence(Ordering::SeqCst); // loom does not know SeqCst accesses; see E1
+}
+
+impl EventCount {
+    #[cfg(any(loom, test))]
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Wakes up to `count` sleepers. The state was changed by a SeqCst read-modify-write before.
+    #[inline]
+    pub(crate) fn notify(&self, count: u32) {
+        after_change();
+        // SeqCst: E1, pairs with `announce`.
+        if self.0.load(Ordering::SeqCst) & SLEEPERS != 0 {
+            self.wake(count);
+        }
+    }
+
+    #[cold]
+    fn wake(&self, count: u32) {
+        // What the sleepers compare moves on first, so that who is just going to sleep does not.
+        let now = self.0.fetch_add(STEP, Ordering::AcqRel).wrapping_add(STEP);
+        let woken = futex::wake(&self.0, count);
+        if woken < count {
+            // I2: nobody is left; who announced itself since has made the CAS fail or will not sleep.
+            let _ = self.0.compare_exchange(
+                now,
+                (now & !SLEEPERS).wrapping_add(STEP),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+        }
+    }
+
+    /// Announces a sleeper; what it returns goes to [`sleep`](Self::sleep).
+    pub(crate) fn announce(&self) -> u32 {
+        // SeqCst: E1, pairs with `notify`.
+        let seen = self.0.fetch_or(SLEEPERS, Ordering::SeqCst) | SLEEPERS;
+        fence(Ordering::SeqCst); // E1: the looks that follow come after the announcement
+        seen
+    }
+
+    /// Sleeps unless there was a notification since `announce` returned `seen`.
+    pub(crate) fn sleep(&self, seen: u32, deadline: Deadline) -> Woken {
+        futex::wait(&self.0, seen, deadline, cancel::current())
+    }
+}
+
+/// How long to spin before sleeping: grows where spinning has paid, shrinks where not.
+#[derive(Debug)]
+pub(crate) struct Spin(Cell<u32>);
+
+impl Spin {
+    const LEAST: u32 = 8;
+    const MOST: u32 = 400;
+
+    pub(crate) fn new() -> Self {
+        Self(Cell::new(64))
+    }
+
+    fn rounds(&self) -> u32 {
+        if more_than_one_cpu() { self.0.get() } else { 0 }
+    }
+
+    fn paid(&self, it_did: bool) {
+        let rounds = self.0.get();
+        self.0.set(if it_did { (rounds * 2).min(Self::MOST) } else { (rounds / 2).max(Self::LEAST) });
+    }
+}
+
+fn more_than_one_cpu() -> bool {
+    static CPUS: PrivateU32 = PrivateU32::new(0);
+    let mut cpus = CPUS.load(Ordering::Relaxed);
+    if cpus == 0 {
+        cpus = crate::os::cpu::cpus_allowed() as u32;
+        CPUS.store(cpus, Ordering::Relaxed);
+    }
+    cpus > 1
+}
+
+/// Tries `attempt` until it succeeds or `deadline` passes, sleeping on `event` in between.
+///
+/// `attempt(true)` is a look after a slice has passed or at the start: the time to check whether
+/// somebody has died. Cancelling wins over sleeping, never over a success.
+pub(crate) fn wait_for<T>(
+    event: &EventCount,
+    deadline: Deadline,
+    spin: &Spin,
+    mut attempt: impl FnMut(bool) -> Option<T>,
+) -> Result<T, GaveUp> {
+    for _ in 0..spin.rounds() {
+        std::hint::spin_loop();
+        if let Some(done) = attempt(false) {
+            spin.paid(true);
+            return Ok(done);
+        }
+    }
+    spin.paid(false);
+    let mut look_for_deaths = true;
+    loop {
+        let seen = event.announce();
+        if let Some(done) = attempt(look_for_deaths) {
+            return Ok(done);
+        }
+        if deadline.has_passed() {
+            return Err(GaveUp::TimedOut);
+        }
+        look_for_deaths = match event.sleep(seen, deadline.at_most(SLICE)) {
+            Woken::Spurious => false,
+            Woken::TimedOut => true,
+            Woken::Cancelled => {
+                // The notification that may have been meant for us goes on to somebody else.
+                event.notify(1);
+                return Err(GaveUp::Interrupted);
+            }
+        };
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::atomic::AtomicU64;
+    use loom::sync::Arc;
+
+    /// The waiter's side without spinning and slices: a lost wake-up is a deadlock here.
+    fn wait_until(event: &EventCount, ready: impl Fn() -> bool) {
+        loop {
+            let seen = event.announce();
+            if ready() {
+                return;
+            }
+            event.sleep(seen, Deadline::FOREVER);
+        }
+    }
+
+    #[test]
+    fn one_change_reaches_one_sleeper() {
+        loom::model(|| {
+            let shared = Arc::new((EventCount::new(), AtomicU64::new(0)));
+            let other = Arc::clone(&shared);
+            let waker = loom::thread::spawn(move || {
+                other.1.fetch_add(1, Ordering::SeqCst); // the change
+                other.0.notify(1);
+            });
+            wait_until(&shared.0, || shared.1.load(Ordering::Acquire) == 1);
+            waker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn two_changes_reach_a_sleeper_that_waits_for_both() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let shared = Arc::new((EventCount::new(), AtomicU64::new(0)));
+            let wakers: Vec<_> = (0..2)
+                .map(|_| {
+                    let other = Arc::clone(&shared);
+                    loom::thread::spawn(move || {
+                        other.1.fetch_add(1, Ordering::SeqCst); // the change
+                        other.0.notify(1);
+                    })
+                })
+                .collect();
+            wait_until(&shared.0, || shared.1.load(Ordering::Acquire) == 2);
+            for waker in wakers {
+                waker.join().unwrap();
+            }
+        });
+    }
+}
