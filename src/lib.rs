@@ -8,6 +8,8 @@ mod layout;
 mod os;
 mod queue;
 mod segment;
+mod sync;
+mod value;
 mod wait;
 
 pub use error::{Error, ErrorKind, Result};
@@ -15,4 +17,6 @@ pub use layout::plain::{Pod, TypeTag, Zeroable};
 pub use os::clock::Deadline;
 pub use queue::{Audit, Claim, Iter, PopError, PushError, Queue, QueueOptions, Reservation};
 pub use segment::{ObjectInfo, ObjectKind, Place, Segment, SegmentOptions};
+pub use sync::{LockError, Mutex, MutexGuard};
+pub use value::{Array, Bits, LockedArray, LockedValue, Number, Scalar, Value};
 pub use wait::cancel::Canceller;

@@ -87,7 +87,15 @@ impl Geometry {
         let arena_offset = directory_offset + LINE as u64 + u64::from(objects) * SLOT as u64;
         let size = (arena_offset + room).next_multiple_of(4096);
         let participants_offset = TABLE;
-        Ok(Self { size, participants, objects, participants_offset, directory_offset, arena_offset, id: 0 })
+        Ok(Self {
+            size,
+            participants,
+            objects,
+            participants_offset,
+            directory_offset,
+            arena_offset,
+            id: 0,
+        })
     }
 
     /// The header of a new segment.
@@ -111,7 +119,8 @@ impl Geometry {
 
     /// Checks a header against the rules and against the file's real size.
     pub(crate) fn check(header: &Header, file_size: u64, name: &str) -> Result<Self> {
-        let version = |found: String| Err(Error::new(ErrorKind::Version, format!("{name}: {found}")));
+        let version =
+            |found: String| Err(Error::new(ErrorKind::Version, format!("{name}: {found}")));
         if header.magic == MAGIC.swap_bytes() {
             return version("the segment was made on a machine of the other byte order".into());
         }
@@ -134,12 +143,17 @@ impl Geometry {
                 header.fingerprint
             ));
         }
-        let corrupt = |found: String| Err(Error::new(ErrorKind::Corrupt, format!("{name}: {found}")));
+        let corrupt =
+            |found: String| Err(Error::new(ErrorKind::Corrupt, format!("{name}: {found}")));
         if header.size != file_size {
-            return corrupt(format!("the header says {} bytes, the file has {file_size}", header.size));
+            return corrupt(format!(
+                "the header says {} bytes, the file has {file_size}",
+                header.size
+            ));
         }
         let room = header.size.checked_sub(header.arena_offset).filter(|&room| room > 0);
-        let planned = room.and_then(|room| Self::plan(header.participants, header.objects, room).ok());
+        let planned =
+            room.and_then(|room| Self::plan(header.participants, header.objects, room).ok());
         let id = u128::from(header.id[1]) << 64 | u128::from(header.id[0]);
         match planned {
             Some(plan)
@@ -178,12 +192,17 @@ mod tests {
         assert!(Geometry::check(&header, header.size + 4096, "x").is_err());
         let bytes = bytemuck::bytes_of(&header);
         let free_of_rules = [24..56, 56..64]; // the ids, and who made it
-        for at in (0..bytes.len()).filter(|at| !free_of_rules.iter().any(|range| range.contains(at))) {
+        for at in
+            (0..bytes.len()).filter(|at| !free_of_rules.iter().any(|range| range.contains(at)))
+        {
             for bit in 0..8 {
                 let mut changed = bytes.to_vec();
                 changed[at] ^= 1 << bit;
                 let changed: Header = bytemuck::pod_read_unaligned(&changed);
-                assert!(Geometry::check(&changed, header.size, "x").is_err(), "byte {at} bit {bit}");
+                assert!(
+                    Geometry::check(&changed, header.size, "x").is_err(),
+                    "byte {at} bit {bit}"
+                );
             }
         }
     }

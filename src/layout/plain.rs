@@ -50,7 +50,8 @@ impl TypeTag {
             (TypeId::of::<isize>(), if size_of::<isize>() == 8 { 7 } else { 5 }),
             (TypeId::of::<usize>(), if size_of::<usize>() == 8 { 8 } else { 6 }),
         ];
-        let tag = scalars.iter().find(|(id, _)| *id == TypeId::of::<T>()).map_or(0, |scalar| scalar.1);
+        let tag =
+            scalars.iter().find(|(id, _)| *id == TypeId::of::<T>()).map_or(0, |scalar| scalar.1);
         Self { size: size_of::<T>() as u32, align: align_of::<T>() as u32, tag }
     }
 

@@ -157,27 +157,48 @@ fn errno() -> i32 {
 #[cfg(loom)]
 mod model {
     use super::{AtomicU32, Deadline, PrivateWord, Woken};
-    use crate::atomic::Ordering;
+    use crate::atomic::{AtomicU64, Ordering};
     use loom::sync::{Condvar, Mutex};
 
     loom::lazy_static! {
         static ref KERNEL: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
     }
 
+    /// What can be slept on in the models: a word, or the lower half of one.
+    pub(crate) trait Word {
+        fn value(self) -> u32;
+    }
+
+    impl Word for &AtomicU32 {
+        fn value(self) -> u32 {
+            self.load(Ordering::Relaxed)
+        }
+    }
+
+    /// The lower half of a 64-bit word.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Half<'a>(pub &'a AtomicU64);
+
+    impl Word for Half<'_> {
+        fn value(self) -> u32 {
+            self.0.load(Ordering::Relaxed) as u32
+        }
+    }
+
     pub(crate) fn wait(
-        word: &AtomicU32,
+        word: impl Word,
         expected: u32,
         _deadline: Deadline,
         _cancel: Option<&PrivateWord>,
     ) -> Woken {
         let guard = KERNEL.0.lock().unwrap();
-        if word.load(Ordering::Relaxed) == expected {
+        if word.value() == expected {
             drop(KERNEL.1.wait(guard).unwrap());
         }
         Woken::Spurious
     }
 
-    pub(crate) fn wake(_word: &AtomicU32, _count: u32) -> u32 {
+    pub(crate) fn wake(_word: impl Word, _count: u32) -> u32 {
         // Everybody is woken: more than asked for, which every caller must bear; the count says
         // "at least one", so that the flag of sleepers stays.
         let _guard = KERNEL.0.lock().unwrap();
@@ -186,4 +207,4 @@ mod model {
     }
 }
 #[cfg(loom)]
-pub(crate) use model::{wait, wake};
+pub(crate) use model::{Half, wait, wake};

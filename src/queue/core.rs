@@ -60,7 +60,11 @@ impl Items for InBlocks {
 }
 
 impl Core {
-    pub(crate) fn create(place: Place<'_>, shape: impl Fn(u32) -> Result<Shape>, item: TypeTag) -> Result<Self> {
+    pub(crate) fn create(
+        place: Place<'_>,
+        shape: impl Fn(u32) -> Result<Shape>,
+        item: TypeTag,
+    ) -> Result<Self> {
         let participants = place.participants();
         let shape = shape(participants)?;
         let plan = ObjectPlan { kind: ObjectKind::Queue, item, length: shape.total };
@@ -288,7 +292,11 @@ impl Core {
         committed
     }
 
-    pub(crate) fn push(&self, bytes: &[u8], deadline: Deadline) -> std::result::Result<(), Failure> {
+    pub(crate) fn push(
+        &self,
+        bytes: &[u8],
+        deadline: Deadline,
+    ) -> std::result::Result<(), Failure> {
         self.wait_push(deadline, || self.try_push(bytes))
     }
 
@@ -297,7 +305,9 @@ impl Core {
         if length as u64 > most {
             return Err(Error::new(
                 ErrorKind::TooBig,
-                format!("a message of {length} bytes does not fit the queue's blocks of {most} bytes"),
+                format!(
+                    "a message of {length} bytes does not fit the queue's blocks of {most} bytes"
+                ),
             ));
         }
         Ok(())
@@ -421,7 +431,11 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn push_item(&self, item: u64, deadline: Deadline) -> std::result::Result<(), Failure> {
+    pub(crate) fn push_item(
+        &self,
+        item: u64,
+        deadline: Deadline,
+    ) -> std::result::Result<(), Failure> {
         self.wait_push(deadline, || self.try_push_item(item))
     }
 
@@ -505,7 +519,9 @@ impl Core {
         attempt: impl Fn() -> std::result::Result<T, Failure>,
     ) -> std::result::Result<T, Failure> {
         match result {
-            Err(Failure::Refused(_)) if !self.parts.shape.plan.in_slots => self.repaired(result, attempt),
+            Err(Failure::Refused(_)) if !self.parts.shape.plan.in_slots => {
+                self.repaired(result, attempt)
+            }
             other => other,
         }
     }
@@ -561,7 +577,8 @@ impl Core {
         }
         let queued = self.ring().len(&self.items()).map_err(|_| corrupt())?;
         let returned = self.parts.header.events.returned.load(Ordering::Acquire);
-        let given_back = if returned == 0 { 0 } else { self.count(|standing| standing == Standing::Returned) };
+        let given_back =
+            if returned == 0 { 0 } else { self.count(|standing| standing == Standing::Returned) };
         Ok(queued + given_back)
     }
 

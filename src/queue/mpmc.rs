@@ -239,7 +239,10 @@ impl<T: ?Sized> Clone for Queue<T> {
 
 impl<T: ?Sized> std::fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue").field("capacity", &self.capacity()).field("len", &self.len()).finish()
+        f.debug_struct("Queue")
+            .field("capacity", &self.capacity())
+            .field("len", &self.len())
+            .finish()
     }
 }
 
@@ -569,7 +572,10 @@ impl Queue<[u8]> {
     ///
     /// # Errors
     /// `Full`, `Closed`, `Failed` (with `TooBig`).
-    pub fn try_reserve(&self, length: usize) -> std::result::Result<Reservation<'_>, PushError<()>> {
+    pub fn try_reserve(
+        &self,
+        length: usize,
+    ) -> std::result::Result<Reservation<'_>, PushError<()>> {
         self.core.check_length(length).map_err(|error| PushError::Failed((), error))?;
         let attempt = || self.core.try_reserve();
         let held = self.core.or_repaired(attempt(), attempt).map_err(|failure| failure.push(()))?;

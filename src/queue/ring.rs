@@ -171,7 +171,11 @@ impl<S: Slots> Ring<'_, S> {
             if slot.lap == position.lap {
                 if !slot.full {
                     let closed = slot.closed;
-                    return Ok(if closed { Tail::Closed(position) } else { Tail::Room(position, slot) });
+                    return Ok(if closed {
+                        Tail::Closed(position)
+                    } else {
+                        Tail::Room(position, slot)
+                    });
                 }
                 position = self.after(position);
             } else if slot.lap > position.lap {
@@ -182,7 +186,11 @@ impl<S: Slots> Ring<'_, S> {
                 } else if self.slots.load(position.index) == slot {
                     // It stood between two looks at the same slot: at that moment the ring was full.
                     let closed = slot.closed;
-                    return Ok(if closed { Tail::Closed(position) } else { Tail::Full(position, slot) });
+                    return Ok(if closed {
+                        Tail::Closed(position)
+                    } else {
+                        Tail::Full(position, slot)
+                    });
                 }
             } else {
                 return Err(Refusal::Corrupt); // hints are never ahead of the truth
@@ -354,7 +362,11 @@ impl<S: Slots> Ring<'_, S> {
         }
     }
 
-    fn first_standing(&self, items: &impl Items, patience: &mut Patience) -> Result<Position, Refusal> {
+    fn first_standing(
+        &self,
+        items: &impl Items,
+        patience: &mut Patience,
+    ) -> Result<Position, Refusal> {
         let mut position = self.hint(self.head)?;
         loop {
             match self.find_head(position, patience)? {

@@ -87,7 +87,9 @@ impl Plan {
         let out_of_range = |what: &str, least: u64, most: u64, found: u64| {
             Err(Error::new(
                 ErrorKind::Invalid,
-                format!("{what} of a queue: {least} to {most} are possible, {found} were asked for"),
+                format!(
+                    "{what} of a queue: {least} to {most} are possible, {found} were asked for"
+                ),
             ))
         };
         if self.capacity == 0 || self.capacity > CAPACITY_MAX {
@@ -126,7 +128,9 @@ impl Plan {
             }),
             _ => Err(Error::new(
                 ErrorKind::NoSpace,
-                format!("no space for a queue of {blocks} blocks of {stride} bytes: they overflow the address space"),
+                format!(
+                    "no space for a queue of {blocks} blocks of {stride} bytes: they overflow the address space"
+                ),
             )),
         }
     }
@@ -165,7 +169,8 @@ impl Blocks for Table {
     fn get(&self, index: u32) -> Option<&Block> {
         // SAFETY: `count` blocks of `stride` bytes lie in the mapping from `start` on, each aligned to
         // 64; `Block` is made of atomics.
-        (index < self.count).then(|| unsafe { &*self.start.add(index as usize * self.stride).cast() })
+        (index < self.count)
+            .then(|| unsafe { &*self.start.add(index as usize * self.stride).cast() })
     }
 }
 
@@ -219,7 +224,10 @@ impl Parts {
         let Some(shape) = shape else {
             return Err(Error::new(
                 ErrorKind::Corrupt,
-                format!("the queue's plan ({plan:?}, form {form}) does not fit its {} bytes and {participants} participants", region.length()),
+                format!(
+                    "the queue's plan ({plan:?}, form {form}) does not fit its {} bytes and {participants} participants",
+                    region.length()
+                ),
             ));
         };
         let blocks = region.slice(shape.first_block, u64::from(shape.blocks) * shape.stride)?;

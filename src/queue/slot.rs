@@ -108,8 +108,7 @@ mod items {
     unsafe impl crate::layout::offset::Shared for AtomicU128 {}
 
     fn encode(slot: Slot) -> u128 {
-        let low =
-            slot.lap << 2 | u64::from(slot.closed) * CLOSED | u64::from(slot.full) * FULL;
+        let low = slot.lap << 2 | u64::from(slot.closed) * CLOSED | u64::from(slot.full) * FULL;
         u128::from(slot.item) << 64 | u128::from(low)
     }
 

@@ -178,7 +178,10 @@ pub(crate) fn check_object_name(name: &str) -> Result<()> {
     let shown: String = name.chars().take(40).collect();
     Err(Error::new(
         ErrorKind::Invalid,
-        format!("object name '{shown}' {problem}: 1 to {OBJECT_NAME_MAX} bytes are expected, {} were found", name.len()),
+        format!(
+            "object name '{shown}' {problem}: 1 to {OBJECT_NAME_MAX} bytes are expected, {} were found",
+            name.len()
+        ),
     ))
 }
 
@@ -187,7 +190,10 @@ impl Directory<'_> {
     pub(crate) fn open(&self, wanted: Wanted<'_>) -> Result<Extent> {
         match self.find(wanted.name, 0)? {
             Some(index) => self.checked(index, wanted),
-            None => Err(Error::new(ErrorKind::NotFound, format!("{} does not exist", shown(wanted.name)))),
+            None => Err(Error::new(
+                ErrorKind::NotFound,
+                format!("{} does not exist", shown(wanted.name)),
+            )),
         }
     }
 
@@ -201,9 +207,8 @@ impl Directory<'_> {
         length: u64,
         fill: impl FnOnce(Region) -> Result<()>,
     ) -> Result<Extent> {
-        let exists = || {
-            Err(Error::new(ErrorKind::Exists, format!("{} exists already", shown(wanted.name))))
-        };
+        let exists =
+            || Err(Error::new(ErrorKind::Exists, format!("{} exists already", shown(wanted.name))));
         if self.find(wanted.name, 0)?.is_some() {
             return exists();
         }
@@ -319,14 +324,20 @@ impl Directory<'_> {
                 .map_or_else(|| format!("kind {kind}"), |kind| format!("{kind:?}"));
             return Err(Error::new(
                 ErrorKind::Type,
-                format!("{name} is another kind of object: expected {:?}, found {found}", wanted.kind),
+                format!(
+                    "{name} is another kind of object: expected {:?}, found {found}",
+                    wanted.kind
+                ),
             ));
         }
         let item = item_of(entry);
         if item != wanted.item {
             return Err(Error::new(
                 ErrorKind::Type,
-                format!("{name} holds items of another type: expected {}, found {item}", wanted.item),
+                format!(
+                    "{name} holds items of another type: expected {}, found {item}",
+                    wanted.item
+                ),
             ));
         }
         let length = entry.length.load(Ordering::Relaxed);
@@ -335,7 +346,10 @@ impl Directory<'_> {
         if length > room || offset + room > self.arena.1 {
             return Err(Error::new(
                 ErrorKind::Corrupt,
-                format!("{name} claims {length} bytes at {offset}: {room} are set aside, the arena ends at {}", self.arena.1),
+                format!(
+                    "{name} claims {length} bytes at {offset}: {room} are set aside, the arena ends at {}",
+                    self.arena.1
+                ),
             ));
         }
         Ok(Extent { offset, length })
@@ -349,7 +363,10 @@ impl Directory<'_> {
             .and_then(|lines| lines.checked_mul(LINE as u64)?.checked_add(self.arena.0))
             .filter(|&offset| offset <= self.arena.1);
         before.ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, "the directory's extents reach past the end of the arena")
+            Error::new(
+                ErrorKind::Corrupt,
+                "the directory's extents reach past the end of the arena",
+            )
         })
     }
 
@@ -392,7 +409,11 @@ impl Directory<'_> {
         }
         Err(Error::new(
             ErrorKind::Limit,
-            format!("{} cannot be made: the directory's {} entries are taken", shown(name), self.entries.len()),
+            format!(
+                "{} cannot be made: the directory's {} entries are taken",
+                shown(name),
+                self.entries.len()
+            ),
         ))
     }
 
@@ -400,7 +421,10 @@ impl Directory<'_> {
         let left = self.arena.1.saturating_sub(offset);
         Error::new(
             ErrorKind::NoSpace,
-            format!("no space for {} in the segment: it needs {length} bytes, {left} are left", shown(name)),
+            format!(
+                "no space for {} in the segment: it needs {length} bytes, {left} are left",
+                shown(name)
+            ),
         )
     }
 

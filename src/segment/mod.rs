@@ -253,7 +253,13 @@ impl Segment {
         // SAFETY: the mapping is larger than the header, page-aligned, and nobody else's yet. The
         // rest of it is zero, which is what empty tables are.
         unsafe { mapping.start().cast::<Header>().write(header) };
-        Ok(Self(Arc::new(Inner { membership: Membership::new(), mapping, fd, geometry, name: name.into() })))
+        Ok(Self(Arc::new(Inner {
+            membership: Membership::new(),
+            mapping,
+            fd,
+            geometry,
+            name: name.into(),
+        })))
     }
 
     fn check_and_map(fd: OwnedFd, name: &str) -> Result<Self> {
@@ -262,17 +268,29 @@ impl Segment {
         if file_size < size_of::<Header>() as u64 {
             return Err(Error::new(
                 ErrorKind::Version,
-                format!("{what} is no segment: {file_size} bytes are less than a header's {}", size_of::<Header>()),
+                format!(
+                    "{what} is no segment: {file_size} bytes are less than a header's {}",
+                    size_of::<Header>()
+                ),
             ));
         }
         let length = usize::try_from(file_size).map_err(|_| {
-            Error::new(ErrorKind::Corrupt, format!("{what}: {file_size} bytes do not fit the address space"))
+            Error::new(
+                ErrorKind::Corrupt,
+                format!("{what}: {file_size} bytes do not fit the address space"),
+            )
         })?;
         let mapping = Mapping::new(fd.as_fd(), length, &what)?;
         // SAFETY: the mapping is larger than the header and page-aligned; the copy is private.
         let header = unsafe { mapping.start().cast::<Header>().read_volatile() };
         let geometry = Geometry::check(&header, file_size, &what)?;
-        Ok(Self(Arc::new(Inner { membership: Membership::new(), mapping, fd, geometry, name: name.into() })))
+        Ok(Self(Arc::new(Inner {
+            membership: Membership::new(),
+            mapping,
+            fd,
+            geometry,
+            name: name.into(),
+        })))
     }
 
     /// The place of the object `name` in this segment, to be handed to an object's `create` or `open`.
@@ -336,7 +354,8 @@ impl Segment {
 
     pub(crate) fn table(&self) -> Result<Table<'_>> {
         let geometry = &self.0.geometry;
-        let slots = self.region().array(geometry.participants_offset, geometry.participants as usize)?;
+        let slots =
+            self.region().array(geometry.participants_offset, geometry.participants as usize)?;
         Ok(Table { slots, fd: self.0.fd.as_fd() })
     }
 

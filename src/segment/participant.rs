@@ -49,7 +49,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::offset::Shared;
 use crate::os::liveness::{self, Identity};
 use crate::os::{fork, memory};
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, FromRawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, AtomicU32 as PrivateU32, AtomicU64 as PrivateU64};
 
 const FREE: u64 = 0;
@@ -177,7 +177,10 @@ impl Table<'_> {
         }
         Err(Error::new(
             ErrorKind::Limit,
-            format!("all {} participant slots of the segment are held by living processes", self.slots.len()),
+            format!(
+                "all {} participant slots of the segment are held by living processes",
+                self.slots.len()
+            ),
         ))
     }
 

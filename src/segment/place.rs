@@ -80,7 +80,11 @@ impl<'a> Place<'a> {
     }
 
     /// Makes the object; `fill` writes its first content into zeroed bytes.
-    pub(crate) fn create(self, plan: Plan, fill: impl FnOnce(Region) -> Result<()>) -> Result<Object> {
+    pub(crate) fn create(
+        self,
+        plan: Plan,
+        fill: impl FnOnce(Region) -> Result<()>,
+    ) -> Result<Object> {
         let make = |segment: &Segment, name: &str| {
             let wanted = Wanted { name, kind: plan.kind, item: plan.item };
             let extent = segment.create_object(wanted, plan.length, fill)?;
@@ -93,7 +97,9 @@ impl<'a> Place<'a> {
                 let region = make(&segment, "")?;
                 (segment, region)
             }
-            Where::Named(name) => own.create_with(name, plan.length, |segment| make(segment, ""))?,
+            Where::Named(name) => {
+                own.create_with(name, plan.length, |segment| make(segment, ""))?
+            }
             Where::Inside(segment, name) => {
                 check_object_name(name)?;
                 (segment.clone(), make(segment, name)?)
@@ -117,7 +123,9 @@ impl<'a> Place<'a> {
                 // The segment is there, so this is no "not found" that making it would cure.
                 Where::Named(own) if error.kind() == ErrorKind::NotFound => Error::new(
                     ErrorKind::Type,
-                    format!("segment '{own}' was not made as one {kind:?}: open its objects by name"),
+                    format!(
+                        "segment '{own}' was not made as one {kind:?}: open its objects by name"
+                    ),
                 ),
                 _ => error,
             }

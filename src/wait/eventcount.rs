@@ -131,7 +131,11 @@ impl Spin {
 
     fn paid(&self, it_did: bool) {
         let rounds = self.0.get();
-        self.0.set(if it_did { (rounds * 2).min(Self::MOST) } else { (rounds / 2).max(Self::LEAST) });
+        self.0.set(if it_did {
+            (rounds * 2).min(Self::MOST)
+        } else {
+            (rounds / 2).max(Self::LEAST)
+        });
     }
 }
 

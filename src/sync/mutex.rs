@@ -1,0 +1,273 @@
+//! A value under a lock that survives its owner.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::offset::Region;
+use crate::layout::plain::{ALIGN_MAX, Pod, TypeTag};
+use crate::os::clock::Deadline;
+use crate::os::fork;
+use crate::segment::Segment;
+use crate::segment::directory::ObjectKind;
+use crate::segment::place::{Object, Place, Plan};
+use crate::sync::raw_mutex::{LockError, Locked, Mark, RawMutex};
+use std::marker::PhantomData;
+
+/// A plain value of any size, and the lock that guards it, in shared memory.
+///
+/// **What a dead peer does.** If the owner is killed, the next `lock` returns
+/// [`LockError::OwnerDead`] with the lock held, at once; who is asleep learns of it within 80 ms. A
+/// stopped owner keeps the lock. **A panic** unlocks, without a mark: the data may be half-changed.
+/// **Forks.** A guard belongs to the process that locked; its copy in a forked child does nothing.
+///
+/// ```
+/// use mpshm::{Mutex, Process};
+/// let total = Mutex::<[u64; 2]>::new([0, 0])?;
+/// let children: Vec<_> = (0..3)
+///     .map(|_| {
+///         Process::spawn(|| {
+///             for _ in 0..100 {
+///                 let mut guard = total.lock().unwrap();
+///                 let [a, b] = guard.get();
+///                 guard.set([a + 1, b + 2]);
+///             }
+///             0
+///         })
+///     })
+///     .collect::<Result<_, _>>()?;
+/// for child in &children {
+///     child.join()?;
+/// }
+/// assert_eq!(total.lock().unwrap().get(), [300, 600]);
+/// # Ok::<(), mpshm::Error>(())
+/// ```
+pub struct Mutex<T> {
+    raw: &'static RawMutex,
+    data: *mut T,
+    object: Object,
+}
+
+// SAFETY: the data are reached only through a guard, which the lock hands to one thread at a time.
+unsafe impl<T: Pod> Send for Mutex<T> {}
+// SAFETY: as above.
+unsafe impl<T: Pod> Sync for Mutex<T> {}
+
+/// Where the data begin, after the lock.
+fn data_offset<T>() -> u64 {
+    (size_of::<RawMutex>() as u64).next_multiple_of(align_of::<T>() as u64)
+}
+
+impl<T: Pod> Mutex<T> {
+    /// An anonymous mutex, which forked children inherit.
+    ///
+    /// # Errors
+    /// `NoSpace`; `Invalid` for a type aligned to more than 128.
+    pub fn new(value: T) -> Result<Self> {
+        Self::create(Place::ANONYMOUS, value)
+    }
+
+    /// Makes a mutex at `place`: a name, or [`segment.at(name)`](Segment::at).
+    ///
+    /// # Errors
+    /// `Exists`; `Invalid`; `NoSpace`; `Limit`.
+    pub fn create<'a>(place: impl Into<Place<'a>>, value: T) -> Result<Self> {
+        if align_of::<T>() > ALIGN_MAX {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("a type aligned to {}: at most {ALIGN_MAX} is possible", align_of::<T>()),
+            ));
+        }
+        let plan =
+            Plan { kind: ObjectKind::Mutex, item: TypeTag::of::<T>(), length: Self::size_for() };
+        let object = place.into().create(plan, |region| {
+            let bytes = bytemuck::bytes_of(&value);
+            let data = region.slice(data_offset::<T>(), bytes.len() as u64)?;
+            // SAFETY: inside the extent, which nobody else sees yet.
+            unsafe { data.start().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+            Ok(())
+        })?;
+        Self::over(object)
+    }
+
+    /// Opens the mutex at `place`, which must hold a `T`.
+    ///
+    /// # Errors
+    /// `NotFound`; `Type`; `Version`, `Corrupt`, `Permission`.
+    pub fn open<'a>(place: impl Into<Place<'a>>) -> Result<Self> {
+        Self::over(place.into().open(ObjectKind::Mutex, TypeTag::of::<T>())?)
+    }
+
+    /// Opens the mutex at `place`, or makes it with `value`.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) and [`create`](Self::create) but for `NotFound` and `Exists`.
+    pub fn open_or_create<'a>(place: impl Into<Place<'a>>, value: T) -> Result<Self> {
+        place.into().open_or_create(|place| Self::open(place), |place| Self::create(place, value))
+    }
+
+    /// Bytes that such a mutex needs in a segment.
+    #[must_use]
+    pub fn size_for() -> u64 {
+        data_offset::<T>() + size_of::<T>() as u64
+    }
+
+    fn over(object: Object) -> Result<Self> {
+        let region: Region = object.region;
+        let raw = region.one(0)?;
+        let data = region.slice(data_offset::<T>(), size_of::<T>() as u64)?.start().cast();
+        Ok(Self { raw, data, object })
+    }
+
+    /// The segment that the mutex lies in.
+    #[must_use]
+    pub fn segment(&self) -> &Segment {
+        &self.object.segment
+    }
+
+    /// Locks, waiting until the lock is free.
+    ///
+    /// # Errors
+    /// [`LockError`]: `OwnerDead` (with the lock held), `NotRecoverable`, `Deadlock`, `Interrupted`, `Failed`.
+    #[inline]
+    pub fn lock(&self) -> std::result::Result<MutexGuard<'_, T>, LockError<MutexGuard<'_, T>>> {
+        self.lock_timeout(Deadline::FOREVER)
+    }
+
+    /// Locks, waiting until `deadline` (a [`Deadline`], a `Duration` or an `Instant`).
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock), and `TimedOut`.
+    #[inline]
+    pub fn lock_timeout(
+        &self,
+        deadline: impl Into<Deadline>,
+    ) -> std::result::Result<MutexGuard<'_, T>, LockError<MutexGuard<'_, T>>> {
+        let guard = lock(self.raw, &self.object.segment, deadline.into());
+        guard.map(|raw| self.guard(raw)).map_err(|error| error.map(|raw| self.guard(raw)))
+    }
+
+    /// Locks if the lock is free, or its owner dead.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock), and `Busy`.
+    #[inline]
+    pub fn try_lock(&self) -> std::result::Result<MutexGuard<'_, T>, LockError<MutexGuard<'_, T>>> {
+        let guard = try_lock(self.raw, &self.object.segment);
+        guard.map(|raw| self.guard(raw)).map_err(|error| error.map(|raw| self.guard(raw)))
+    }
+
+    fn guard<'m>(&'m self, raw: RawGuard<'m>) -> MutexGuard<'m, T> {
+        MutexGuard { raw, data: self.data }
+    }
+}
+
+impl<T> std::fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mutex").finish_non_exhaustive()
+    }
+}
+
+/// A held lock. Dropped, it unlocks.
+pub(crate) struct RawGuard<'m> {
+    raw: &'m RawMutex,
+    process: u32,
+    /// A lock belongs to a thread.
+    here: PhantomData<*const ()>,
+}
+
+impl RawGuard<'_> {
+    pub(crate) fn mark_consistent(&self) {
+        if self.process == fork::generation() {
+            self.raw.mark_consistent();
+        }
+    }
+}
+
+impl Drop for RawGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // In a forked child the lock is the parent's.
+        if self.process == fork::generation() {
+            self.raw.unlock();
+        }
+    }
+}
+
+/// Locks a lock of any object in `segment`.
+#[inline]
+pub(crate) fn lock<'m>(
+    raw: &'m RawMutex,
+    segment: &Segment,
+    deadline: Deadline,
+) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
+    let mark = Mark::from(segment.me().map_err(LockError::Failed)?);
+    settle(raw, raw.lock(mark, deadline, |slot, generation| is_over(segment, slot, generation)))
+}
+
+/// Locks a lock of any object in `segment`, without waiting.
+#[inline]
+pub(crate) fn try_lock<'m>(
+    raw: &'m RawMutex,
+    segment: &Segment,
+) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
+    let mark = Mark::from(segment.me().map_err(LockError::Failed)?);
+    settle(raw, raw.try_lock(mark, |slot, generation| is_over(segment, slot, generation)))
+}
+
+fn is_over(segment: &Segment, slot: u32, generation: u64) -> bool {
+    segment.table().is_ok_and(|table| table.is_over(slot, generation))
+}
+
+#[inline]
+fn settle(
+    raw: &RawMutex,
+    locked: std::result::Result<Locked, LockError<()>>,
+) -> std::result::Result<RawGuard<'_>, LockError<RawGuard<'_>>> {
+    let guard = || RawGuard { raw, process: fork::generation(), here: PhantomData };
+    match locked {
+        Ok(Locked::Sound) => Ok(guard()),
+        Ok(Locked::OwnerDead) => Err(LockError::OwnerDead(guard())),
+        Err(error) => Err(error.map(|()| guard())),
+    }
+}
+
+/// The lock, held: read and change the value. Dropped, it unlocks.
+///
+/// There is no `&mut T`: a peer that breaks the protocol could change the bytes behind it.
+#[must_use = "dropped, it unlocks"]
+pub struct MutexGuard<'m, T> {
+    raw: RawGuard<'m>,
+    data: *mut T,
+}
+
+impl<T: Pod> MutexGuard<'_, T> {
+    /// A copy of the value.
+    #[must_use]
+    #[inline]
+    pub fn get(&self) -> T {
+        // SAFETY: inside the mapping and aligned; any bytes are a `T`; we hold the lock.
+        unsafe { self.data.read() }
+    }
+
+    /// Replaces the value. Killed in the middle, the next owner is told `OwnerDead`.
+    #[inline]
+    pub fn set(&mut self, value: T) {
+        // SAFETY: as in `get`.
+        unsafe { self.data.write(value) };
+    }
+
+    /// Where the value lies, to be changed in place.
+    #[must_use]
+    pub fn as_ptr(&mut self) -> *mut T {
+        self.data
+    }
+
+    /// Says that the data are whole again after [`LockError::OwnerDead`].
+    pub fn mark_consistent(&mut self) {
+        self.raw.mark_consistent();
+    }
+}
+
+impl<T> std::fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MutexGuard").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,380 @@
+//! An array of scalars in shared memory.
+//!
+//! Each element is as atomic as a [`Value`](crate::Value); whole slices are copied element by
+//! element, so others may see some of it before the rest, unless both sides take the array's lock.
+//! Indexes are checked always; what reaches past the end is an error and changes nothing.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::plain::TypeTag;
+use crate::os::clock::Deadline;
+use crate::segment::Segment;
+use crate::segment::directory::ObjectKind;
+use crate::segment::place::{Object, Place, Plan};
+use crate::sync::LockError;
+use crate::sync::mutex::{self, RawGuard};
+use crate::sync::raw_mutex::RawMutex;
+use crate::value::scalar::{Bits, Number, Scalar, update};
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+/// Where the elements begin: the lock has the first line.
+const ELEMENTS: u64 = 128;
+
+/// A shared array of fixed length; see the [module](self).
+///
+/// ```
+/// use mpshm::{Array, Process};
+/// let array = Array::<i32>::from_slice(&[3, 1, 2])?;
+/// let child = Process::spawn(|| {
+///     for i in 1..array.len() {
+///         array.fetch_add(i, array.load(i - 1).unwrap()).unwrap();
+///     }
+///     0
+/// })?;
+/// child.join()?;
+/// assert_eq!(array.to_vec(), [3, 4, 6]);
+/// assert!(array.load(3).is_err());
+/// # Ok::<(), mpshm::Error>(())
+/// ```
+pub struct Array<T: Scalar> {
+    cells: &'static [T::Cell],
+    lock: &'static RawMutex,
+    object: Object,
+}
+
+impl<T: Scalar> Array<T> {
+    /// An anonymous array of `length` zeros, which forked children inherit.
+    ///
+    /// # Errors
+    /// `Invalid` for a length of 0; `NoSpace`.
+    pub fn new(length: usize) -> Result<Self> {
+        Self::create(Place::ANONYMOUS, length)
+    }
+
+    /// An anonymous array with these elements.
+    ///
+    /// # Errors
+    /// `Invalid` for an empty slice; `NoSpace`.
+    pub fn from_slice(elements: &[T]) -> Result<Self> {
+        let array = Self::new(elements.len())?;
+        array.copy_from_slice(0, elements)?;
+        Ok(array)
+    }
+
+    /// Makes an array of `length` zeros at `place`: a name, or [`segment.at(name)`](Segment::at).
+    ///
+    /// # Errors
+    /// `Exists`; `Invalid`; `NoSpace`; `Limit`.
+    pub fn create<'a>(place: impl Into<Place<'a>>, length: usize) -> Result<Self> {
+        let plan = Plan {
+            kind: ObjectKind::Array,
+            item: TypeTag::of::<T>(),
+            length: Self::size_for(length)?,
+        };
+        Self::over(place.into().create(plan, |_| Ok(()))?)
+    }
+
+    /// Opens the array at `place`, whatever its length; its elements must be `T`s.
+    ///
+    /// # Errors
+    /// `NotFound`; `Type`; `Version`, `Corrupt`, `Permission`.
+    pub fn open<'a>(place: impl Into<Place<'a>>) -> Result<Self> {
+        Self::over(place.into().open(ObjectKind::Array, TypeTag::of::<T>())?)
+    }
+
+    /// Opens the array at `place`, or makes it; an existing one keeps its length.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) and [`create`](Self::create) but for `NotFound` and `Exists`.
+    pub fn open_or_create<'a>(place: impl Into<Place<'a>>, length: usize) -> Result<Self> {
+        place.into().open_or_create(|place| Self::open(place), |place| Self::create(place, length))
+    }
+
+    /// Bytes that an array of `length` elements needs in a segment.
+    ///
+    /// # Errors
+    /// `Invalid` for a length of 0; `NoSpace` for one that overflows.
+    pub fn size_for(length: usize) -> Result<u64> {
+        if length == 0 {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "an array of 0 elements: at least 1 is expected",
+            ));
+        }
+        let bytes = (length as u64).checked_mul(size_of::<T>() as u64);
+        bytes.filter(|&bytes| bytes < 1 << 46).map(|bytes| ELEMENTS + bytes).ok_or_else(|| {
+            Error::new(
+                ErrorKind::NoSpace,
+                format!("an array of {length} elements overflows the address space"),
+            )
+        })
+    }
+
+    fn over(object: Object) -> Result<Self> {
+        let region = object.region;
+        let lock = region.one(0)?;
+        let length = (region.length() as u64).saturating_sub(ELEMENTS) / size_of::<T>() as u64;
+        let elements = region.slice(ELEMENTS, length * size_of::<T>() as u64)?;
+        // SAFETY: inside the extent and aligned to a line; atomics bear any bytes and other writers.
+        // The object keeps the mapping, and the reference does not leave the handle.
+        let cells = unsafe {
+            std::slice::from_raw_parts(elements.start().cast::<T::Cell>(), length as usize)
+        };
+        Ok(Self { cells, lock, object })
+    }
+
+    /// The segment that the array lies in.
+    #[must_use]
+    pub fn segment(&self) -> &Segment {
+        &self.object.segment
+    }
+
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Always false: an array has at least one element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    #[inline]
+    fn cell(&self, index: usize) -> Result<&T::Cell> {
+        self.cells.get(index).ok_or_else(|| self.outside(index, index.saturating_add(1)))
+    }
+
+    fn range(&self, start: usize, count: usize) -> Result<&[T::Cell]> {
+        let end = start.saturating_add(count);
+        self.cells.get(start..end).ok_or_else(|| self.outside(start, end))
+    }
+
+    #[cold]
+    fn outside(&self, start: usize, end: usize) -> Error {
+        Error::new(
+            ErrorKind::Invalid,
+            format!("elements {start}..{end} of an array of {}", self.cells.len()),
+        )
+    }
+
+    /// The element now.
+    ///
+    /// # Errors
+    /// `Invalid` when there is no such element; so for all that follow.
+    #[inline]
+    pub fn load(&self, index: usize) -> Result<T> {
+        Ok(T::load(self.cell(index)?, Ordering::Acquire))
+    }
+
+    /// Replaces the element.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    #[inline]
+    pub fn store(&self, index: usize, value: T) -> Result<()> {
+        T::store(self.cell(index)?, value, Ordering::Release);
+        Ok(())
+    }
+
+    /// Replaces the element, and returns the one before.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    #[inline]
+    pub fn swap(&self, index: usize, value: T) -> Result<T> {
+        Ok(T::swap(self.cell(index)?, value))
+    }
+
+    /// Replaces the element if it is `current`; the inner result is as in std's atomics.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    #[inline]
+    pub fn compare_exchange(
+        &self,
+        index: usize,
+        current: T,
+        new: T,
+    ) -> Result<std::result::Result<T, T>> {
+        Ok(T::compare_exchange(self.cell(index)?, current, new))
+    }
+
+    /// Replaces the element by `change` of it; returns the one before. `change` may run several times.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    #[inline]
+    pub fn update(&self, index: usize, change: impl FnMut(T) -> T) -> Result<T> {
+        Ok(update::<T>(self.cell(index)?, change))
+    }
+
+    /// Copies `elements` in, from element `start` on.
+    ///
+    /// # Errors
+    /// `Invalid` when they reach past the end; nothing is copied then.
+    pub fn copy_from_slice(&self, start: usize, elements: &[T]) -> Result<()> {
+        for (cell, &element) in self.range(start, elements.len())?.iter().zip(elements) {
+            T::store(cell, element, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Copies elements out, from element `start` on, as many as `elements` holds.
+    ///
+    /// # Errors
+    /// `Invalid` when they reach past the end; nothing is copied then.
+    pub fn copy_to_slice(&self, start: usize, elements: &mut [T]) -> Result<()> {
+        let cells = self.range(start, elements.len())?;
+        for (element, cell) in elements.iter_mut().zip(cells) {
+            *element = T::load(cell, Ordering::Acquire);
+        }
+        Ok(())
+    }
+
+    /// A copy of all elements.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<T> {
+        self.iter().collect()
+    }
+
+    /// Sets the elements of `range` to `value`.
+    ///
+    /// # Errors
+    /// `Invalid` when it reaches past the end; nothing is set then.
+    pub fn fill(&self, range: Range<usize>, value: T) -> Result<()> {
+        for cell in self.range(range.start, range.len())? {
+            T::store(cell, value, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// The elements one after another, each as it is when its turn comes.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = T> + '_ {
+        self.cells.iter().map(|cell| T::load(cell, Ordering::Acquire))
+    }
+
+    /// Takes the array's lock, as Python's `get_lock()`. It keeps out who takes it too, nobody else.
+    ///
+    /// # Errors
+    /// As [`Mutex::lock`](crate::Mutex::lock).
+    pub fn lock(&self) -> std::result::Result<LockedArray<'_, T>, LockError<LockedArray<'_, T>>> {
+        self.lock_timeout(Deadline::FOREVER)
+    }
+
+    /// Takes the array's lock, waiting until `deadline`.
+    ///
+    /// # Errors
+    /// As [`Mutex::lock_timeout`](crate::Mutex::lock_timeout).
+    pub fn lock_timeout(
+        &self,
+        deadline: impl Into<Deadline>,
+    ) -> std::result::Result<LockedArray<'_, T>, LockError<LockedArray<'_, T>>> {
+        let guard = mutex::lock(self.lock, &self.object.segment, deadline.into());
+        guard
+            .map(|raw| LockedArray { array: self, raw })
+            .map_err(|error| error.map(|raw| LockedArray { array: self, raw }))
+    }
+}
+
+impl<T: Number> Array<T> {
+    /// Adds to the element (integers wrap), and returns it as it was before.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    #[inline]
+    pub fn fetch_add(&self, index: usize, value: T) -> Result<T> {
+        Ok(T::fetch_add(self.cell(index)?, value))
+    }
+
+    /// Subtracts from the element (integers wrap), and returns it as it was before.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    #[inline]
+    pub fn fetch_sub(&self, index: usize, value: T) -> Result<T> {
+        Ok(T::fetch_sub(self.cell(index)?, value))
+    }
+
+    /// Keeps the smaller, and returns the element as it was before.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    #[inline]
+    pub fn fetch_min(&self, index: usize, value: T) -> Result<T> {
+        Ok(T::fetch_min(self.cell(index)?, value))
+    }
+
+    /// Keeps the greater, and returns the element as it was before.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    #[inline]
+    pub fn fetch_max(&self, index: usize, value: T) -> Result<T> {
+        Ok(T::fetch_max(self.cell(index)?, value))
+    }
+}
+
+impl<T: Bits> Array<T> {
+    /// Keeps the bits that are in both, and returns the element as it was before.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    #[inline]
+    pub fn fetch_and(&self, index: usize, value: T) -> Result<T> {
+        Ok(T::fetch_and(self.cell(index)?, value))
+    }
+
+    /// Keeps the bits that are in either, and returns the element as it was before.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    #[inline]
+    pub fn fetch_or(&self, index: usize, value: T) -> Result<T> {
+        Ok(T::fetch_or(self.cell(index)?, value))
+    }
+
+    /// Keeps the bits that are in one of the two, and returns the element as it was before.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    #[inline]
+    pub fn fetch_xor(&self, index: usize, value: T) -> Result<T> {
+        Ok(T::fetch_xor(self.cell(index)?, value))
+    }
+}
+
+impl<T: Scalar> std::fmt::Debug for Array<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// An array whose lock is held; it is used as the array itself. Dropped, it unlocks.
+#[must_use = "dropped, it unlocks"]
+pub struct LockedArray<'a, T: Scalar> {
+    array: &'a Array<T>,
+    raw: RawGuard<'a>,
+}
+
+impl<T: Scalar> LockedArray<'_, T> {
+    /// Says that what the lock guards is whole again after [`LockError::OwnerDead`].
+    pub fn mark_consistent(&mut self) {
+        self.raw.mark_consistent();
+    }
+}
+
+impl<T: Scalar> std::ops::Deref for LockedArray<'_, T> {
+    type Target = Array<T>;
+
+    fn deref(&self) -> &Array<T> {
+        self.array
+    }
+}
+
+impl<T: Scalar> std::fmt::Debug for LockedArray<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.array.fmt(f)
+    }
+}

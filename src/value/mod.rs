@@ -1,0 +1,9 @@
+//! Shared values and arrays: the hardware's own atomic operations on shared memory.
+
+pub(crate) mod array;
+pub(crate) mod atomic;
+pub(crate) mod scalar;
+
+pub use array::{Array, LockedArray};
+pub use atomic::{LockedValue, Value};
+pub use scalar::{Bits, Number, Scalar};
