@@ -5,14 +5,14 @@
 //! but the ring and the block.
 
 use crate::atomic::Ordering;
-use crate::block::{Block, Blocks, Standing, Word};
+use crate::block::{Block, Blocks, Standing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::plain::TypeTag;
 use crate::os::clock::{self, Deadline};
 use crate::os::fork;
 use crate::queue::error::{Failure, corrupt};
-use crate::queue::repair;
-use crate::queue::ring::{InSlots, Items, Lease, Refusal, Ring};
+use crate::queue::exchange::{Exchange, Held};
+use crate::queue::ring::{InSlots, Refusal, Ring};
 use crate::queue::shape::{Parts, Shape, Table};
 use crate::queue::slot::{BlockSlots, ItemSlots};
 use crate::segment::directory::ObjectKind;
@@ -24,13 +24,6 @@ use std::cell::Cell;
 /// Calls that find nothing look for deaths at most this often, in nanoseconds.
 const LOOK_EVERY: u64 = 5_000_000;
 const EVERYBODY: u32 = u32::MAX;
-
-/// A block that this process owns.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Held {
-    pub block: u32,
-    pub word: Word,
-}
 
 /// A queue's handle, whatever its items are.
 pub(crate) struct Core {
@@ -47,16 +40,6 @@ pub(crate) struct Core {
     looked: Cell<u64>,
     push_spin: Spin,
     pop_spin: Spin,
-}
-
-/// Items that lie in blocks.
-struct InBlocks(Table);
-
-impl Items for InBlocks {
-    #[inline]
-    fn stands(&self, item: u64) -> Option<bool> {
-        Some(self.0.get(u32::try_from(item).ok()?)?.load().is_reserved())
-    }
 }
 
 impl Core {
@@ -110,21 +93,20 @@ impl Core {
     }
 
     #[inline]
-    pub(crate) fn ring(&self) -> Ring<'_, BlockSlots<'_>> {
+    fn exchange(&self) -> Exchange<'_, Table> {
         let header = self.parts.header;
         let slots = BlockSlots::new(self.parts.slots(), self.parts.shape.blocks);
-        Ring { head: &header.head.0, tail: &header.tail.0, slots }
+        Exchange {
+            ring: Ring { head: &header.head.0, tail: &header.tail.0, slots },
+            blocks: &self.parts.blocks,
+            returned: &header.events.returned,
+        }
     }
 
     #[inline]
     fn item_ring(&self) -> Ring<'_, ItemSlots<'_>> {
         let header = self.parts.header;
         Ring { head: &header.head.0, tail: &header.tail.0, slots: ItemSlots(self.parts.slots()) }
-    }
-
-    #[inline]
-    fn items(&self) -> InBlocks {
-        InBlocks(self.parts.blocks)
     }
 
     fn space_event(&self) -> &EventCount {
@@ -202,8 +184,7 @@ impl Core {
             // Nothing of a queue without blocks is ever held.
             let _ = note.compare_exchange(generation, 0, Ordering::AcqRel, Ordering::Relaxed);
         } else {
-            let returned = &self.parts.header.events.returned;
-            repair::repair(&self.ring(), &self.parts.blocks, note, returned, slot, generation);
+            self.exchange().repair(note, slot, generation);
         }
         self.items_event().notify(EVERYBODY);
         self.space_event().notify(EVERYBODY);
@@ -221,28 +202,7 @@ impl Core {
     #[inline]
     pub(crate) fn try_reserve(&self) -> std::result::Result<Held, Failure> {
         let me = self.me()?;
-        let likely = self.ring().room(&self.items())?;
-        match self.take_free(likely as u32, me) {
-            Some(held) => Ok(held),
-            None => self.search_free(me).ok_or(Failure::Refused(Refusal::Full)),
-        }
-    }
-
-    #[inline]
-    fn take_free(&self, block: u32, me: Me) -> Option<Held> {
-        let head = self.parts.blocks.get(block)?;
-        let word = head.reserve(head.load(), me.slot)?;
-        Some(Held { block, word })
-    }
-
-    /// Somebody still reads the block that the slot last named: look for another.
-    #[cold]
-    fn search_free(&self, me: Me) -> Option<Held> {
-        let count = self.parts.blocks.count();
-        let first = self.cursor.get();
-        let held = (0..count).find_map(|step| self.take_free((first + step) % count, me))?;
-        self.cursor.set((held.block + 1) % count);
-        Some(held)
+        Ok(self.exchange().try_reserve(me.slot, &self.cursor)?)
     }
 
     pub(crate) fn reserve(&self, deadline: Deadline) -> std::result::Result<Held, Failure> {
@@ -254,7 +214,7 @@ impl Core {
     pub(crate) fn try_commit(&self, held: Held, length: u32) -> std::result::Result<(), Failure> {
         let head = self.head(held.block)?;
         head.set_length(length);
-        self.ring().commit(held.block.into(), &self.items())?;
+        self.exchange().try_commit(held)?;
         self.items_event().notify(1);
         Ok(())
     }
@@ -319,54 +279,9 @@ impl Core {
     #[inline]
     pub(crate) fn try_claim(&self) -> std::result::Result<Held, Failure> {
         let me = self.me()?;
-        loop {
-            let returned = self.parts.header.events.returned.load(Ordering::Acquire);
-            if returned != self.returned.get() {
-                if let Some(held) = self.claim_returned(me) {
-                    return Ok(held);
-                }
-                self.returned.set(returned);
-            }
-            let taken = self.ring().take_block(|item, still| {
-                let block = u32::try_from(item).ok();
-                let (block, head) = block
-                    .and_then(|block| Some((block, self.parts.blocks.get(block)?)))
-                    .ok_or(Refusal::Corrupt)?;
-                let word = head.load();
-                if !word.is_reserved() {
-                    return Ok(Lease::Taken);
-                }
-                // Read the word, then see that the slot still names it: else it may be a later tenure's.
-                if !still() {
-                    return Ok(Lease::LookAgain);
-                }
-                Ok(match head.lease(word, me.slot) {
-                    Some(word) => Lease::Ours(Held { block, word }),
-                    None => Lease::LookAgain,
-                })
-            });
-            match taken {
-                Ok(held) => {
-                    self.space_event().notify(1);
-                    return Ok(held);
-                }
-                Err(Refusal::Empty | Refusal::Closed)
-                    if self.parts.header.events.returned.load(Ordering::Acquire) != returned => {}
-                Err(refusal) => return Err(refusal.into()),
-            }
-        }
-    }
-
-    #[cold]
-    fn claim_returned(&self, me: Me) -> Option<Held> {
-        (0..self.parts.blocks.count()).find_map(|block| {
-            let head = self.parts.blocks.get(block)?;
-            let word = head.load();
-            if word.standing() != Standing::Returned {
-                return None;
-            }
-            head.lease(word, me.slot).map(|word| Held { block, word })
-        })
+        let held = self.exchange().try_claim(me.slot, &self.returned)?;
+        self.space_event().notify(1);
+        Ok(held)
     }
 
     pub(crate) fn claim(&self, deadline: Deadline) -> std::result::Result<Held, Failure> {
@@ -384,11 +299,7 @@ impl Core {
 
     /// Ends a claim: the item goes back, for anybody to take, marked as redelivered.
     pub(crate) fn give_back(&self, held: Held) {
-        if let Ok(head) = self.head(held.block) {
-            head.give_back(held.word);
-        }
-        // SeqCst: a change that event counts wake for.
-        self.parts.header.events.returned.fetch_add(1, Ordering::SeqCst);
+        self.exchange().give_back(held);
         self.items_event().notify(1);
     }
 
@@ -553,7 +464,7 @@ impl Core {
         let closed = if self.parts.shape.plan.in_slots {
             self.item_ring().close(&InSlots)
         } else {
-            self.ring().close(&self.items())
+            self.exchange().close()
         };
         closed.map_err(|_| corrupt())?;
         self.items_event().notify(EVERYBODY);
@@ -565,7 +476,7 @@ impl Core {
         let closed = if self.parts.shape.plan.in_slots {
             self.item_ring().is_closed(&InSlots)
         } else {
-            self.ring().is_closed(&self.items())
+            self.exchange().is_closed()
         };
         closed.map_err(|_| corrupt())
     }
@@ -575,7 +486,7 @@ impl Core {
         if self.parts.shape.plan.in_slots {
             return self.item_ring().len(&InSlots).map_err(|_| corrupt());
         }
-        let queued = self.ring().len(&self.items()).map_err(|_| corrupt())?;
+        let queued = self.exchange().len().map_err(|_| corrupt())?;
         let returned = self.parts.header.events.returned.load(Ordering::Acquire);
         let given_back =
             if returned == 0 { 0 } else { self.count(|standing| standing == Standing::Returned) };
@@ -584,7 +495,7 @@ impl Core {
 
     /// How many items the ring alone holds.
     pub(crate) fn queued(&self) -> Result<u64> {
-        self.ring().len(&self.items()).map_err(|_| corrupt())
+        self.exchange().len().map_err(|_| corrupt())
     }
 
     /// How many blocks have a standing.

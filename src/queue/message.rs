@@ -5,8 +5,9 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::clock::Deadline;
 use crate::os::fork;
-use crate::queue::core::{Core, Held};
+use crate::queue::core::Core;
 use crate::queue::error::PushError;
+use crate::queue::exchange::Held;
 
 /// A block that a message is written into, then [committed](Reservation::commit). Dropped before that,
 /// the block is free again and nothing was pushed. Killed before that: the same.

@@ -19,7 +19,7 @@
 //! nothing (within 5 ms), or at the end of a sleeper's slice (80 ms).
 //!
 //! # Source
-//! Ours; see [`ring`](super::ring), [`block`](crate::block) and [`repair`](super::repair).
+//! Ours; see [`ring`](super::ring), [`block`](crate::block) and [`exchange`](super::exchange).
 
 use crate::block::Standing;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,6 +27,7 @@ use crate::layout::plain::{ALIGN_MAX, Pod, TypeTag};
 use crate::os::clock::Deadline;
 use crate::queue::core::Core;
 use crate::queue::error::{Failure, PopError, PushError};
+use crate::queue::exchange::Held;
 use crate::queue::message::{Claim, Reservation};
 use crate::queue::shape::{Plan, Shape};
 use crate::segment::Segment;
@@ -373,7 +374,7 @@ impl<T: Pod> Queue<T> {
         self.copy_out(held)
     }
 
-    fn copy_out(&self, held: crate::queue::core::Held) -> std::result::Result<T, PopError> {
+    fn copy_out(&self, held: Held) -> std::result::Result<T, PopError> {
         let claim = Claim::new(&self.core, held).map_err(PopError::Failed)?;
         let mut value = T::zeroed();
         claim.read_at(0, bytemuck::bytes_of_mut(&mut value)).map_err(PopError::Failed)?;

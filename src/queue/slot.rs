@@ -94,10 +94,41 @@ impl Slots for BlockSlots<'_> {
     }
 }
 
-#[cfg(not(loom))]
 mod items {
-    use super::{CLOSED, FULL, Slot, Slots};
-    use portable_atomic::{AtomicU128, Ordering};
+    use super::{CLOSED, FULL, Ordering, Slot, Slots};
+
+    #[cfg(not(loom))]
+    pub(crate) use portable_atomic::AtomicU128;
+
+    /// Loom has no 128-bit atomics: in the models a lock stands for one.
+    #[cfg(loom)]
+    pub(crate) struct AtomicU128(loom::sync::Mutex<u128>);
+
+    #[cfg(loom)]
+    impl AtomicU128 {
+        pub(crate) fn new(value: u128) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        fn load(&self, _order: Ordering) -> u128 {
+            *self.0.lock().unwrap()
+        }
+
+        fn compare_exchange(
+            &self,
+            from: u128,
+            to: u128,
+            _: Ordering,
+            _: Ordering,
+        ) -> Result<u128, u128> {
+            let mut value = self.0.lock().unwrap();
+            if *value != from {
+                return Err(*value);
+            }
+            *value = to;
+            Ok(from)
+        }
+    }
 
     /// 128-bit slots that carry items.
     #[derive(Clone, Copy)]
@@ -143,5 +174,6 @@ mod items {
         }
     }
 }
-#[cfg(not(loom))]
+#[cfg(all(test, loom))]
+pub(crate) use items::AtomicU128;
 pub(crate) use items::ItemSlots;

@@ -1,0 +1,212 @@
+//! Items in blocks: how a block goes from producer to ring to consumer and back.
+//!
+//! The ring says in which order, the blocks' words say whose they are; this file joins the two, and
+//! repairs what a dead participant leaves between them. It works on borrowed parts, so that the same
+//! code runs on a mapping and, on the heap, in the models.
+//!
+//! # Crash states
+//! | killed | leaves | repaired as |
+//! |---|---|---|
+//! | producer with a block, before the commit's CAS | RESERVED, in no slot | FREE: nothing was pushed |
+//! | producer after that CAS | a committed item | left as it is |
+//! | consumer before the lease's CAS | a committed item | left as it is |
+//! | consumer after it, slot not advanced | LEASED, named by a slot | slot advanced, then RETURNED |
+//! | consumer before the release | LEASED | RETURNED: delivered again, marked |
+//! | consumer after the release | FREE | – |
+//! | repairer, anywhere | some of this | the next repairer does the rest |
+
+use crate::atomic::{AtomicU64, Ordering};
+use crate::block::{Block, Blocks, Standing, Word};
+use crate::queue::ring::{Items, Lease, Refusal, Ring};
+use crate::queue::slot::{BlockSlots, Slots};
+use std::cell::Cell;
+
+/// A block that a participant owns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub block: u32,
+    pub word: Word,
+}
+
+/// The parts of a queue whose items lie in blocks, borrowed.
+#[derive(Clone, Copy)]
+pub(crate) struct Exchange<'a, B: ?Sized> {
+    pub ring: Ring<'a, BlockSlots<'a>>,
+    pub blocks: &'a B,
+    /// Moves on whenever items may have been given back.
+    pub returned: &'a AtomicU64,
+}
+
+impl<B: Blocks + ?Sized> Items for Exchange<'_, B> {
+    #[inline]
+    fn stands(&self, item: u64) -> Option<bool> {
+        Some(self.blocks.get(u32::try_from(item).ok()?)?.load().is_reserved())
+    }
+}
+
+impl<B: Blocks + ?Sized> Exchange<'_, B> {
+    /// FREE → RESERVED(me), when the ring has room. `cursor` is where a search would begin.
+    #[inline]
+    pub(crate) fn try_reserve(&self, me: u32, cursor: &Cell<u32>) -> Result<Held, Refusal> {
+        // The slot that comes next still names the block that was in it a lap ago: most likely free.
+        let likely = self.ring.room(self)?;
+        match self.take_free(likely as u32, me) {
+            Some(held) => Ok(held),
+            None => self.search_free(me, cursor).ok_or(Refusal::Full),
+        }
+    }
+
+    #[inline]
+    fn take_free(&self, block: u32, me: u32) -> Option<Held> {
+        let head = self.blocks.get(block)?;
+        let word = head.reserve(head.load(), me)?;
+        Some(Held { block, word })
+    }
+
+    #[cold]
+    fn search_free(&self, me: u32, cursor: &Cell<u32>) -> Option<Held> {
+        let count = self.blocks.count();
+        let first = cursor.get();
+        let held = (0..count).find_map(|step| self.take_free((first + step) % count, me))?;
+        cursor.set((held.block + 1) % count);
+        Some(held)
+    }
+
+    /// Puts a reserved block into the ring: committed when this returns `Ok`.
+    #[inline]
+    pub(crate) fn try_commit(&self, held: Held) -> Result<(), Refusal> {
+        self.ring.commit(held.block.into(), self)
+    }
+
+    /// The oldest item, its block LEASED(me); what was given back comes first. `seen` is the value of
+    /// `returned` at which this consumer found nothing given back.
+    #[inline]
+    pub(crate) fn try_claim(&self, me: u32, seen: &Cell<u64>) -> Result<Held, Refusal> {
+        loop {
+            let returned = self.returned.load(Ordering::Acquire);
+            if returned != seen.get() {
+                if let Some(held) = self.claim_returned(me) {
+                    return Ok(held);
+                }
+                seen.set(returned);
+            }
+            let taken = self.ring.take_block(|item, still| self.lease(item, me, still));
+            match taken {
+                // Between the two looks nothing was given back, so there was a moment without an item.
+                Err(Refusal::Empty | Refusal::Closed)
+                    if self.returned.load(Ordering::Acquire) != returned => {}
+                taken => return taken,
+            }
+        }
+    }
+
+    #[inline]
+    fn lease(&self, item: u64, me: u32, still: &dyn Fn() -> bool) -> Result<Lease<Held>, Refusal> {
+        let block = u32::try_from(item).map_err(|_| Refusal::Corrupt)?;
+        let head = self.blocks.get(block).ok_or(Refusal::Corrupt)?;
+        let word = head.load();
+        if !word.is_reserved() {
+            return Ok(Lease::Taken);
+        }
+        // Read the word, then see that the slot still names it: else it may be a later tenure's.
+        if !still() {
+            return Ok(Lease::LookAgain);
+        }
+        Ok(match head.lease(word, me) {
+            Some(word) => Lease::Ours(Held { block, word }),
+            None => Lease::LookAgain,
+        })
+    }
+
+    #[cold]
+    fn claim_returned(&self, me: u32) -> Option<Held> {
+        (0..self.blocks.count()).find_map(|block| {
+            let head = self.blocks.get(block)?;
+            let word = head.load();
+            if word.standing() != Standing::Returned {
+                return None;
+            }
+            head.lease(word, me).map(|word| Held { block, word })
+        })
+    }
+
+    /// LEASED(me) → RETURNED, and says so.
+    pub(crate) fn give_back(&self, held: Held) {
+        if let Some(head) = self.blocks.get(held.block) {
+            head.give_back(held.word);
+        }
+        self.returned.fetch_add(1, Ordering::SeqCst); // SeqCst: a change that event counts wake for
+    }
+
+    pub(crate) fn close(&self) -> Result<(), Refusal> {
+        self.ring.close(self)
+    }
+
+    pub(crate) fn is_closed(&self) -> Result<bool, Refusal> {
+        self.ring.is_closed(self)
+    }
+
+    /// Items in the ring; those that were given back are not among them.
+    pub(crate) fn len(&self) -> Result<u64, Refusal> {
+        self.ring.len(self)
+    }
+
+    /// Repairs what incarnation `generation` of participant slot `slot` held; it is proven over.
+    ///
+    /// Anybody may repair, several at once, and each may die at any step: every change is a CAS from a
+    /// word that named the dead one, so it happens once, whoever makes it. The order matters:
+    /// - The words are read first, and only then is it asked whether `note`, this queue's note of who
+    ///   may have left marks under that slot, still names the incarnation. A newcomer in the slot is
+    ///   noted before it takes its first block, so no word read before is the newcomer's.
+    /// - Then each slot is looked at once. A committed block is named by its slot for as long as its
+    ///   word does not change; so a block that no slot named, and whose word has not changed, was not.
+    /// - A leased block's slot is advanced before the block can become anything else.
+    /// - `returned` moves on last but for the note: a repairer killed before leaves the note, and the
+    ///   next one goes through it all again.
+    #[cold]
+    pub(crate) fn repair(&self, note: &AtomicU64, slot: u32, generation: u64) {
+        let held: Vec<(u32, &Block, Word)> = (0..self.blocks.count())
+            .filter_map(|index| {
+                let block = self.blocks.get(index)?;
+                let word = block.load();
+                let (Standing::Reserved(owner) | Standing::Leased(owner)) = word.standing() else {
+                    return None;
+                };
+                (owner == slot).then_some((index, block, word))
+            })
+            .collect();
+        if note.load(Ordering::Acquire) != generation {
+            return;
+        }
+        let mut committed = vec![false; held.len()];
+        for index in 0..self.ring.slots.count() {
+            let seen = self.ring.slots.load(index);
+            if !seen.full {
+                continue;
+            }
+            let Ok(at) = held.binary_search_by_key(&seen.item, |&(block, ..)| u64::from(block))
+            else {
+                continue;
+            };
+            let (_, block, word) = held[at];
+            match word.standing() {
+                Standing::Reserved(_) => committed[at] = true,
+                _ if block.load() == word => self.ring.advance(index, seen),
+                _ => {}
+            }
+        }
+        for (&(_, block, word), committed) in held.iter().zip(committed) {
+            match word.standing() {
+                Standing::Reserved(_) if !committed => {
+                    block.free_of_the_dead(word);
+                }
+                Standing::Leased(_) => {
+                    block.give_back(word);
+                }
+                _ => {}
+            }
+        }
+        self.returned.fetch_add(1, Ordering::SeqCst); // SeqCst: as in `give_back`
+        let _ = note.compare_exchange(generation, 0, Ordering::AcqRel, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,267 @@
+//! Loom models of the ring, of the block words and of repair.
+//!
+//! Each explores every interleaving of two or three threads with at most the stated number of
+//! preemptions, under the C++ memory model; payloads are loom cells, so an unordered access is an error.
+
+use crate::atomic::{AtomicU64, Ordering};
+use crate::block::Block;
+use crate::queue::exchange::{Exchange, Held};
+use crate::queue::ring::{InSlots, Refusal, Ring};
+use crate::queue::slot::{AtomicU128, BlockSlots, ItemSlots, Slots};
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use std::cell::Cell;
+
+/// A queue with blocks on the heap.
+struct Heap {
+    head: AtomicU64,
+    tail: AtomicU64,
+    slots: Vec<AtomicU64>,
+    blocks: Vec<Block>,
+    payloads: Vec<UnsafeCell<u64>>,
+    returned: AtomicU64,
+    /// The notes of participants 1 and 2.
+    notes: [AtomicU64; 3],
+}
+
+// SAFETY: payloads are touched by a block's owner only, which loom checks.
+unsafe impl Sync for Heap {}
+
+impl Heap {
+    fn new(capacity: usize, blocks: usize) -> Arc<Self> {
+        Arc::new(Self {
+            head: AtomicU64::new(0),
+            tail: AtomicU64::new(0),
+            slots: (0..capacity as u64).map(|index| AtomicU64::new(index << 2)).collect(),
+            blocks: (0..blocks).map(|_| Block::new()).collect(),
+            payloads: (0..blocks).map(|_| UnsafeCell::new(0)).collect(),
+            returned: AtomicU64::new(0),
+            notes: [AtomicU64::new(0), AtomicU64::new(1), AtomicU64::new(1)],
+        })
+    }
+
+    fn exchange(&self) -> Exchange<'_, [Block]> {
+        Exchange {
+            ring: Ring {
+                head: &self.head,
+                tail: &self.tail,
+                slots: BlockSlots::new(&self.slots, self.blocks.len() as u32),
+            },
+            blocks: &self.blocks,
+            returned: &self.returned,
+        }
+    }
+
+    fn reserve(&self, me: u32, value: u64) -> Result<Held, Refusal> {
+        let held = self.exchange().try_reserve(me, &Cell::new(0))?;
+        self.payloads[held.block as usize].with_mut(|payload| {
+            // SAFETY: the block is ours.
+            unsafe { *payload = value }
+        });
+        Ok(held)
+    }
+
+    fn push(&self, me: u32, value: u64) -> Result<(), Refusal> {
+        let held = self.reserve(me, value)?;
+        let committed = self.exchange().try_commit(held);
+        if committed.is_err() {
+            self.blocks[held.block as usize].free(held.word);
+        }
+        committed
+    }
+
+    fn claim(&self, me: u32) -> Result<(Held, u64), Refusal> {
+        let held = self.exchange().try_claim(me, &Cell::new(0))?;
+        let value = self.payloads[held.block as usize].with(|payload| {
+            // SAFETY: the block is ours.
+            unsafe { *payload }
+        });
+        Ok((held, value))
+    }
+
+    fn pop(&self, me: u32) -> Result<u64, Refusal> {
+        let (held, value) = self.claim(me)?;
+        self.blocks[held.block as usize].free(held.word);
+        Ok(value)
+    }
+
+    fn drain(&self, me: u32) -> Vec<u64> {
+        std::iter::from_fn(|| self.pop(me).ok()).collect()
+    }
+
+    fn all_free(&self) -> bool {
+        self.blocks.iter().all(|block| block.load().standing() == crate::block::Standing::Free)
+    }
+}
+
+fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+#[test]
+fn two_producers_lose_and_double_nothing() {
+    explore(3, || {
+        let heap = Heap::new(2, 4);
+        let other = Arc::clone(&heap);
+        let producer = loom::thread::spawn(move || other.push(1, 10));
+        let mine = heap.push(2, 20);
+        assert_eq!((producer.join().unwrap(), mine), (Ok(()), Ok(())));
+        let mut all = heap.drain(2);
+        all.sort_unstable();
+        assert_eq!(all, [10, 20]);
+        assert!(heap.all_free());
+    });
+}
+
+#[test]
+fn a_consumer_sees_what_was_written_before_the_commit_and_in_order() {
+    explore(3, || {
+        let heap = Heap::new(1, 3);
+        let other = Arc::clone(&heap);
+        let producer = loom::thread::spawn(move || {
+            let first = other.push(1, 10);
+            let second = other.push(1, 20);
+            (first, second)
+        });
+        let mut got = Vec::new();
+        got.extend(heap.pop(2));
+        got.extend(heap.pop(2));
+        let (first, second) = producer.join().unwrap();
+        assert_eq!(first, Ok(()));
+        got.extend(heap.drain(2));
+        let pushed: &[u64] = if second.is_ok() { &[10, 20] } else { &[10] };
+        assert_eq!(got, pushed);
+        assert!(heap.all_free());
+    });
+}
+
+#[test]
+fn two_consumers_share_two_items() {
+    explore(3, || {
+        let heap = Heap::new(2, 4);
+        heap.push(1, 10).unwrap();
+        heap.push(1, 20).unwrap();
+        let other = Arc::clone(&heap);
+        let consumer = loom::thread::spawn(move || other.pop(1));
+        let mine = heap.pop(2);
+        let mut got = vec![consumer.join().unwrap().unwrap(), mine.unwrap()];
+        got.sort_unstable();
+        assert_eq!(got, [10, 20]);
+        assert_eq!(heap.pop(2), Err(Refusal::Empty));
+        assert!(heap.all_free());
+    });
+}
+
+#[test]
+fn nothing_comes_behind_a_close() {
+    explore(3, || {
+        let heap = Heap::new(1, 3);
+        let other = Arc::clone(&heap);
+        let producer = loom::thread::spawn(move || other.push(1, 10));
+        heap.exchange().close().unwrap();
+        let before = heap.pop(2);
+        let pushed = producer.join().unwrap();
+        match before {
+            Ok(10) => assert_eq!(pushed, Ok(())),
+            Err(Refusal::Closed) => assert_eq!(pushed, Err(Refusal::Closed)),
+            other => panic!("{other:?} after a push that gave {pushed:?}"),
+        }
+        assert_eq!(heap.pop(2), Err(Refusal::Closed));
+        assert_eq!(heap.push(2, 30), Err(Refusal::Closed));
+    });
+}
+
+/// Participant 1 vanishes while it holds one reserved block and one claim; two others repair at once.
+#[test]
+fn two_repairers_free_the_reserved_and_return_the_leased_once() {
+    explore(2, || {
+        let heap = Heap::new(2, 4);
+        heap.push(2, 10).unwrap();
+        heap.push(1, 20).unwrap();
+        let _vanished = heap.claim(1).unwrap();
+        let _too = heap.reserve(1, 99).unwrap();
+        let other = Arc::clone(&heap);
+        let repairer = loom::thread::spawn(move || {
+            other.exchange().repair(&other.notes[1], 1, 1);
+        });
+        heap.exchange().repair(&heap.notes[1], 1, 1);
+        repairer.join().unwrap();
+        assert_eq!(heap.notes[1].load(Ordering::Relaxed), 0);
+        let mut got = heap.drain(2);
+        got.sort_unstable();
+        assert_eq!(got, [10, 20]);
+        assert!(heap.all_free());
+    });
+}
+
+/// Participant 1 has taken a block but vanished before it advanced the slot; a consumer and a repairer
+/// meet the mark at once.
+#[test]
+fn a_claim_that_was_never_advanced_is_delivered_once() {
+    explore(2, || {
+        let heap = Heap::new(1, 3);
+        heap.push(2, 10).unwrap();
+        let block = &heap.blocks[0];
+        block.lease(block.load(), 1).unwrap();
+        let other = Arc::clone(&heap);
+        let repairer = loom::thread::spawn(move || {
+            other.exchange().repair(&other.notes[1], 1, 1);
+        });
+        let mine = heap.pop(2);
+        repairer.join().unwrap();
+        let rest = heap.drain(2);
+        assert_eq!(mine.into_iter().chain(rest).collect::<Vec<_>>(), [10]);
+        assert_eq!(heap.push(2, 20), Ok(()));
+        assert_eq!(heap.drain(2), [20]);
+        assert!(heap.all_free());
+    });
+}
+
+/// While participant 1's repair runs, a newcomer takes the same slot number: its blocks stay its own.
+#[test]
+fn a_late_repairer_leaves_a_newcomer_alone() {
+    explore(2, || {
+        let heap = Heap::new(1, 3);
+        let _vanished = heap.reserve(1, 99).unwrap();
+        let other = Arc::clone(&heap);
+        let repairer = loom::thread::spawn(move || {
+            other.exchange().repair(&other.notes[1], 1, 1);
+        });
+        // The newcomer: repair what is noted, note itself, only then take a block.
+        heap.exchange().repair(&heap.notes[1], 1, 1);
+        let entered = heap.notes[1].compare_exchange(0, 2, Ordering::AcqRel, Ordering::Relaxed);
+        assert_eq!(entered, Ok(0));
+        heap.push(1, 10).unwrap();
+        let (held, value) = heap.claim(1).unwrap();
+        repairer.join().unwrap();
+        assert_eq!(value, 10);
+        assert_eq!(heap.blocks[held.block as usize].load(), held.word, "taken from the living");
+        heap.blocks[held.block as usize].free(held.word);
+        assert!(heap.all_free());
+    });
+}
+
+#[test]
+fn items_in_slots_go_through_once_and_in_order() {
+    explore(3, || {
+        let parts = Arc::new((AtomicU64::new(0), AtomicU64::new(0), [AtomicU128::new(0)]));
+        fn ring(parts: &(AtomicU64, AtomicU64, [AtomicU128; 1])) -> Ring<'_, ItemSlots<'_>> {
+            Ring { head: &parts.0, tail: &parts.1, slots: ItemSlots(&parts.2) }
+        }
+        assert_eq!(ring(&parts).slots.count(), 1);
+        let other = Arc::clone(&parts);
+        let producer = loom::thread::spawn(move || {
+            (ring(&other).commit(10, &InSlots), ring(&other).commit(20, &InSlots))
+        });
+        let mut got: Vec<u64> = Vec::new();
+        got.extend(ring(&parts).take());
+        got.extend(ring(&parts).take());
+        let (first, second) = producer.join().unwrap();
+        assert_eq!(first, Ok(()));
+        got.extend(std::iter::from_fn(|| ring(&parts).take().ok()));
+        let pushed: &[u64] = if second.is_ok() { &[10, 20] } else { &[10] };
+        assert_eq!(got, pushed);
+    });
+}
