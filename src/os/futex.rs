@@ -198,12 +198,16 @@ mod model {
         Woken::Spurious
     }
 
-    pub(crate) fn wake(_word: impl Word, _count: u32) -> u32 {
-        // Everybody is woken: more than asked for, which every caller must bear; the count says
-        // "at least one", so that the flag of sleepers stays.
+    pub(crate) fn wake(_word: impl Word, count: u32) -> u32 {
+        // Exactly one when one is asked for, so that a wake-up that should have been passed on shows.
+        // (A model sleeps on one word only.) The count says "as many as asked": the flag of sleepers stays.
         let _guard = KERNEL.0.lock().unwrap();
-        KERNEL.1.notify_all();
-        1
+        if count == 1 {
+            KERNEL.1.notify_one();
+        } else {
+            KERNEL.1.notify_all();
+        }
+        count
     }
 }
 #[cfg(loom)]

@@ -173,6 +173,69 @@ fn nothing_comes_behind_a_close() {
     });
 }
 
+/// A consumer looks at a slot; another takes the item and its block is reserved anew: the first must not take
+/// what is not committed yet.
+#[test]
+fn a_block_is_not_taken_before_its_commit() {
+    explore(3, || {
+        let heap = Heap::new(1, 2);
+        heap.push(2, 10).unwrap();
+        let other = Arc::clone(&heap);
+        let thread = loom::thread::spawn(move || {
+            let got = other.pop(1);
+            let pushed = other.push(1, 20);
+            (got, pushed)
+        });
+        let mine = heap.pop(2);
+        let (theirs, pushed) = thread.join().unwrap();
+        let mut got: Vec<u64> = mine.into_iter().chain(theirs).chain(heap.drain(2)).collect();
+        got.sort_unstable();
+        let expected: &[u64] = if pushed.is_ok() { &[10, 20] } else { &[10] };
+        assert_eq!(got, expected);
+        assert!(heap.all_free());
+    });
+}
+
+/// The only item is taken, but its slot not advanced, before a push begins: the ring is not full.
+#[test]
+fn a_slot_whose_item_is_taken_does_not_make_the_ring_full() {
+    explore(3, || {
+        let heap = Heap::new(1, 3);
+        heap.push(2, 10).unwrap();
+        let taken = Arc::new(AtomicU64::new(0));
+        let (other, says) = (Arc::clone(&heap), Arc::clone(&taken));
+        let thread = loom::thread::spawn(move || {
+            let slot = other.exchange().ring.slots.load(0);
+            let block = &other.blocks[0];
+            let word = block.lease(block.load(), 1).unwrap();
+            says.store(1, Ordering::Release);
+            other.exchange().ring.advance(0, slot);
+            block.free(word);
+            // The same block again, in another tenure, and not committed.
+            let held = block.reserve(block.load(), 1);
+            held.map(|word| block.free(word))
+        });
+        if taken.load(Ordering::Acquire) == 1 {
+            assert_eq!(heap.push(2, 20), Ok(()), "full, though its only item was taken before");
+        }
+        thread.join().unwrap();
+    });
+}
+
+/// A block that one participant has read is written by another, through the same slot.
+#[test]
+fn a_block_is_written_only_after_its_last_reader() {
+    explore(3, || {
+        let heap = Heap::new(1, 1);
+        heap.push(2, 10).unwrap();
+        let other = Arc::clone(&heap);
+        let consumer = loom::thread::spawn(move || other.pop(1));
+        let pushed = heap.push(2, 20);
+        assert_eq!(consumer.join().unwrap(), Ok(10));
+        assert_eq!(heap.drain(2), if pushed.is_ok() { vec![20] } else { vec![] });
+    });
+}
+
 /// Participant 1 vanishes while it holds one reserved block and one claim; two others repair at once.
 #[test]
 fn two_repairers_free_the_reserved_and_return_the_leased_once() {
@@ -211,6 +274,10 @@ fn a_claim_that_was_never_advanced_is_delivered_once() {
         });
         let mine = heap.pop(2);
         repairer.join().unwrap();
+        assert!(
+            !heap.exchange().ring.slots.load(0).full,
+            "a slot names a block that is not queued"
+        );
         let rest = heap.drain(2);
         assert_eq!(mine.into_iter().chain(rest).collect::<Vec<_>>(), [10]);
         assert_eq!(heap.push(2, 20), Ok(()));

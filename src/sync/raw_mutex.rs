@@ -446,6 +446,25 @@ mod models {
     }
 
     #[test]
+    fn a_wake_up_is_passed_on_from_sleeper_to_sleeper() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.check(|| {
+            let counter = Arc::new(Counter { lock: RawMutex::new(), value: UnsafeCell::new(0) });
+            let threads: Vec<_> = (2..4)
+                .map(|slot| {
+                    let other = Arc::clone(&counter);
+                    loom::thread::spawn(move || add(&other, slot))
+                })
+                .collect();
+            add(&counter, 1);
+            for thread in threads {
+                thread.join().unwrap();
+            }
+        });
+    }
+
+    #[test]
     fn of_two_who_find_a_dead_owner_exactly_one_is_told() {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
