@@ -5,6 +5,8 @@
 mod atomic;
 mod error;
 mod os;
+mod process;
 
 pub use error::{Error, ErrorKind, Result};
 pub use os::clock::Deadline;
+pub use process::{ExitStatus, Process, ProcessBuilder, cpu_count};
