@@ -1,0 +1,377 @@
+//! How the message of a child's panic comes home.
+//!
+//! # Overview
+//! The parent maps one page before the fork and shares it with the child alone. A panic hook,
+//! which every process that spawns puts in front of the hook that it finds, writes the message and
+//! the place into the page of a child and then calls on; in every other process it only calls on.
+//! The parent reads the page when the child has ended.
+//!
+//! # Layout
+//! | bytes | field | written by | read by |
+//! |---|---|---|---|
+//! | 0..4 | `state`: nothing, recorded, final | the child's first thread | the parent |
+//! | 4..8 | `length` of the text | the child's first thread | the parent, which bounds it |
+//! | 8..4096 | the text, UTF-8 as far as the parent believes it | the child's first thread | the parent |
+//!
+//! # Crash states
+//! A child killed between `recorded` and `final` was killed while it unwound, or it caught the
+//! panic itself: the parent then takes the text for a message only if the child aborted, as a
+//! panic under `panic = "abort"` does.
+//!
+//! # What a lock held at the fork can do
+//! The standard hook takes a lock of the standard library to print, and a child inherits it locked
+//! when another thread of its parent was printing a panic at the fork. The hook here counts the
+//! threads that are inside hooks; a child that finds such a count prints its panic by a plain
+//! `write`, without a backtrace, and calls no other hook.
+
+use crate::error::Result;
+use crate::os::fork;
+use crate::os::process as os;
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::Cell;
+use std::fmt::{self, Write};
+use std::panic::{AssertUnwindSafe, PanicHookInfo};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, Ordering};
+
+/// The size of the page.
+const SIZE: usize = 4096;
+/// Room for the text.
+const TEXT: usize = SIZE - 8;
+/// Room in the text that is kept for the place of the panic.
+const PLACE: usize = 512;
+/// Ends a text that had to be cut.
+const CUT: &str = "… [cut]";
+
+/// No panic.
+const NOTHING: u32 = 0;
+/// The hook has written the text; whether the panic ends the process is open.
+const RECORDED: u32 = 1;
+/// The panic has ended the closure.
+const FINAL: u32 = 2;
+
+/// The page's shape.
+#[repr(C)]
+struct Shape {
+    /// One of the three states; written by the child, read by the parent.
+    state: AtomicU32,
+    /// Bytes of text; written by the child, bounded and read by the parent.
+    length: AtomicU32,
+    /// The text; written by the child, read by the parent.
+    text: [AtomicU8; TEXT],
+}
+
+const _: () = assert!(size_of::<Shape>() == SIZE);
+
+/// One child's page, as both sides hold it.
+#[derive(Debug)]
+pub(super) struct Report(os::SharedPages);
+
+impl Report {
+    /// Maps an empty page. For the parent, before the fork.
+    pub(super) fn new() -> Result<Self> {
+        os::SharedPages::new(SIZE).map(Self)
+    }
+
+    fn shape(&self) -> &Shape {
+        // SAFETY: the mapping is page-aligned, SIZE long and lives as long as `self`; every field
+        // is atomic and every bit pattern valid, so that it does not matter who else writes.
+        unsafe { self.0.start().cast::<Shape>().as_ref() }
+    }
+
+    /// The message, if a panic has ended the child; `aborted`: the child died of `SIGABRT`.
+    pub(super) fn message(&self, aborted: bool) -> Option<String> {
+        let shape = self.shape();
+        // Relaxed everywhere: the wait for the child's end orders its writes before these reads.
+        match shape.state.load(Ordering::Relaxed) {
+            FINAL => {}
+            RECORDED if aborted => {}
+            _ => return None,
+        }
+        let length = (shape.length.load(Ordering::Relaxed) as usize).min(TEXT);
+        let bytes: Vec<u8> =
+            shape.text[..length].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// In the child, from the hook: the message and where.
+    fn record(&self, info: &PanicHookInfo<'_>) {
+        let mut text = Text { shape: self.shape(), length: 0, limit: TEXT - PLACE, cut: false };
+        let _ = text.write_str(message_of(info.payload()));
+        if let Some(place) = info.location() {
+            (text.limit, text.cut) = (TEXT, false);
+            let _ = write!(text, " ({place})");
+        }
+        self.finish_text(&text, RECORDED);
+    }
+
+    /// In the child, when a panic has ended the closure. The text stands already, unless the hook
+    /// was replaced by one that does not call ours, or was never asked (`resume_unwind`).
+    pub(super) fn conclude(&self, payload: &(dyn Any + Send)) {
+        let shape = self.shape();
+        let message = message_of(payload);
+        let known = &message.as_bytes()[..message.len().min(TEXT - PLACE - CUT.len() - 4)];
+        let stands = shape.state.load(Ordering::Relaxed) == RECORDED
+            && known.iter().zip(&shape.text).all(|(a, b)| *a == b.load(Ordering::Relaxed));
+        if stands {
+            shape.state.store(FINAL, Ordering::Relaxed);
+        } else {
+            let mut text = Text { shape, length: 0, limit: TEXT, cut: false };
+            let _ = text.write_str(message);
+            self.finish_text(&text, FINAL);
+        }
+    }
+
+    fn finish_text(&self, text: &Text<'_>, state: u32) {
+        self.shape().length.store(text.length as u32, Ordering::Relaxed);
+        self.shape().state.store(state, Ordering::Relaxed);
+    }
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> &str {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text
+    } else {
+        "a panic whose payload is no text"
+    }
+}
+
+/// Writes into the page, allocates nothing, and cuts between characters at its limit.
+struct Text<'a> {
+    shape: &'a Shape,
+    length: usize,
+    limit: usize,
+    cut: bool,
+}
+
+impl Text<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        for (place, byte) in self.shape.text[self.length..].iter().zip(bytes) {
+            place.store(*byte, Ordering::Relaxed);
+        }
+        self.length += bytes.len();
+    }
+}
+
+impl Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.cut {
+            return Ok(());
+        }
+        let room = self.limit - CUT.len() - self.length.min(self.limit - CUT.len());
+        if text.len() <= room {
+            self.put(text.as_bytes());
+        } else {
+            let end = (0..=room).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+            self.put(&text.as_bytes()[..end]);
+            self.put(CUT.as_bytes());
+            self.cut = true;
+        }
+        Ok(())
+    }
+}
+
+/// What a child knows about itself. Lies on the stack of the call that never returns in it.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    /// The child's page.
+    pub(super) report: &'a Report,
+    /// The child's name.
+    pub(super) name: &'a str,
+    /// The numbers that lead here from the first process: `2:1` is the first child of the second.
+    pub(super) path: &'a str,
+    /// The child's process generation; its own forks have others.
+    generation: u32,
+    /// Whether another thread of the parent was inside a panic hook at the fork.
+    hook_may_hang: bool,
+}
+
+/// The context of the process, or of the nearest ancestor that has one.
+static CONTEXT: AtomicPtr<Context<'static>> = AtomicPtr::new(std::ptr::null_mut());
+/// How many threads are inside the hook. A fork copies it as it is at that moment.
+static INSIDE: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    /// How deep this thread is inside the hook.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// Whether this thread is inside [`catch`].
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+    /// What the hook has to say to [`catch`].
+    static CAUGHT: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// Runs `f`; a panic in it is not printed, but returned: message, place, and the backtrace if the
+/// environment asks for one.
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::result::Result<R, String> {
+    install_hook();
+    let before = CATCHING.replace(true);
+    CAUGHT.set(String::new());
+    let result = std::panic::catch_unwind(AssertUnwindSafe(f));
+    CATCHING.set(before);
+    result.map_err(|payload| {
+        let text = CAUGHT.take();
+        // A panic that never asked the hook (`resume_unwind`) has only its payload.
+        let text = if text.is_empty() { message_of(&*payload).to_owned() } else { text };
+        // The payload's own destructor may panic.
+        std::mem::forget(payload);
+        text
+    })
+}
+
+impl<'a> Context<'a> {
+    /// Made in the child, right after the fork. Allocates nothing.
+    pub(super) fn new(report: &'a Report, name: &'a str, path: &'a str) -> Self {
+        let own = DEPTH.with(Cell::get);
+        let hook_may_hang = INSIDE.swap(own, Ordering::Relaxed) > own;
+        Self { report, name, path, generation: fork::generation(), hook_may_hang }
+    }
+
+    /// Makes this the context of the process.
+    ///
+    /// # Safety
+    /// `self` and what it refers to must stay where they are until the process ends.
+    pub(super) unsafe fn enter(&self) {
+        CONTEXT.store(std::ptr::from_ref(self).cast_mut().cast(), Ordering::Release);
+    }
+}
+
+/// The context of this process, if it or an ancestor is a child made by this module.
+pub(super) fn context() -> Option<&'static Context<'static>> {
+    let context = CONTEXT.load(Ordering::Acquire);
+    // SAFETY: null, or stored by `enter`, whose caller promised that it stays.
+    unsafe { context.as_ref() }
+}
+
+/// Puts the hook in front of the present one, once in a process and its descendants. Waits for
+/// hooks that are running.
+pub(super) fn install_hook() {
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    // Generation of the process that is at it: a fork in the middle must not leave the child
+    // waiting for a thread that it does not have.
+    static INSTALLER: AtomicU32 = AtomicU32::new(0);
+    // A panicking thread may not touch the hook: its children's messages come without a place.
+    if INSTALLED.load(Ordering::Acquire) || std::thread::panicking() {
+        return;
+    }
+    let generation = fork::generation();
+    let mut installer = INSTALLER.load(Ordering::Relaxed);
+    while !INSTALLED.load(Ordering::Acquire) {
+        if installer == generation {
+            // Another thread is about to finish. A fork before that could catch it with the
+            // standard library's lock on the hook.
+            std::thread::yield_now();
+            installer = INSTALLER.load(Ordering::Relaxed);
+            continue;
+        }
+        match INSTALLER.compare_exchange(
+            installer,
+            generation,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        ) {
+            Ok(_) => {
+                let next = std::panic::take_hook();
+                std::panic::set_hook(Box::new(move |info| on_panic(info, &next)));
+                INSTALLED.store(true, Ordering::Release);
+            }
+            Err(other) => installer = other,
+        }
+    }
+}
+
+fn on_panic(info: &PanicHookInfo<'_>, next: &dyn Fn(&PanicHookInfo<'_>)) {
+    struct Inside;
+    impl Drop for Inside {
+        fn drop(&mut self) {
+            DEPTH.with(|depth| depth.set(depth.get() - 1));
+            INSIDE.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    INSIDE.fetch_add(1, Ordering::Relaxed);
+    DEPTH.with(|depth| depth.set(depth.get() + 1));
+    let _inside = Inside;
+    if CATCHING.get() {
+        let place = info.location().map(|place| format!(" ({place})")).unwrap_or_default();
+        let trace = Backtrace::capture();
+        let trace = if trace.status() == BacktraceStatus::Captured {
+            format!("\n{trace}")
+        } else {
+            String::new()
+        };
+        return CAUGHT.set(format!("{}{place}{trace}", message_of(info.payload())));
+    }
+    let Some(context) = context() else { return next(info) };
+    // Not a panic of another thread of the child, which its own code can see to; nor of a process
+    // that the child forked by itself.
+    if context.generation == fork::generation() && os::is_first_thread() {
+        context.report.record(info);
+    }
+    if context.hook_may_hang { print_plainly(info, context.name) } else { next(info) }
+}
+
+/// The standard hook's words, in one `write` of what fits.
+fn print_plainly(info: &PanicHookInfo<'_>, name: &str) {
+    struct Buffer {
+        bytes: [u8; 1024],
+        length: usize,
+    }
+    impl Write for Buffer {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let room = &mut self.bytes[self.length..];
+            let fits = text.len().min(room.len());
+            room[..fits].copy_from_slice(&text.as_bytes()[..fits]);
+            self.length += fits;
+            Ok(())
+        }
+    }
+    let mut buffer = Buffer { bytes: [0; 1024], length: 0 };
+    let _ = match info.location() {
+        Some(place) => write!(buffer, "\nprocess '{name}' panicked at {place}:\n"),
+        None => write!(buffer, "\nprocess '{name}' panicked:\n"),
+    };
+    let _ = writeln!(buffer, "{}", message_of(info.payload()));
+    os::write_to_stderr(&buffer.bytes[..buffer.length]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_comes_home_only_when_it_ended_the_closure_or_the_child_aborted() {
+        let report = Report::new().unwrap();
+        assert_eq!(report.message(true), None);
+        report.finish_text(&Text { shape: report.shape(), length: 0, limit: 0, cut: false }, 1);
+        assert_eq!(report.message(false), None);
+        assert_eq!(report.message(true).as_deref(), Some(""));
+        report.conclude(&"boom");
+        assert_eq!(report.message(false).as_deref(), Some("boom"));
+    }
+
+    #[test]
+    fn a_message_too_long_is_cut_between_characters_and_marked() {
+        let report = Report::new().unwrap();
+        report.conclude(&"é".repeat(TEXT));
+        let message = report.message(false).unwrap();
+        assert!(message.len() <= TEXT && message.len() > TEXT - 16, "{}", message.len());
+        assert_eq!(message.trim_start_matches('é'), CUT);
+    }
+
+    #[test]
+    fn hostile_bytes_are_bounded_and_read_as_text() {
+        let report = Report::new().unwrap();
+        for byte in &report.shape().text {
+            byte.store(0xff, Ordering::Relaxed);
+        }
+        report.shape().length.store(u32::MAX, Ordering::Relaxed);
+        report.shape().state.store(FINAL, Ordering::Relaxed);
+        let message = report.message(false).unwrap();
+        assert_eq!(message.chars().count(), TEXT);
+        for state in [3, 77, u32::MAX] {
+            report.shape().state.store(state, Ordering::Relaxed);
+            assert_eq!(report.message(true), None);
+        }
+    }
+}
