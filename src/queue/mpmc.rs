@@ -488,6 +488,11 @@ impl Queue<[u8]> {
         options.size(messages(options))
     }
 
+    /// [`size_for`](Self::size_for) in a segment of so many participants.
+    pub(crate) fn size_with(options: &QueueOptions, participants: u32) -> Result<u64> {
+        Ok(options.shape(messages(options), participants)?.total)
+    }
+
     /// Bytes of the longest message.
     #[must_use]
     pub fn message_max(&self) -> usize {

@@ -1,0 +1,183 @@
+//! A task that was handed to a pool, and what can come of it.
+
+use crate::error::{Error, ErrorKind};
+use crate::layout::plain::Pod;
+use crate::os::clock::Deadline;
+use crate::pool::Inner;
+use crate::process::ExitStatus;
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a task has no value. Every task ends: with a value or with one of these.
+///
+/// ```
+/// use mpshm::{Pool, TaskError};
+/// let pool = Pool::new(1)?;
+/// let halve = |n: u64| if n % 2 == 0 { n / 2 } else { panic!("{n} is odd") };
+/// match pool.call(halve, 3) {
+///     Err(TaskError::Failed { message, .. }) => assert!(message.starts_with("3 is odd")),
+///     other => panic!("{other:?}"),
+/// }
+/// assert_eq!(pool.call(halve, 4)?, 2);
+/// # Ok::<(), mpshm::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The function panicked (in C: returned an error).
+    Failed {
+        /// The panic's message and place.
+        message: String,
+        /// The worker that ran it, which lives on.
+        pid: u32,
+    },
+    /// The worker died while it ran the task. It may have done part of it; it is not run again.
+    WorkerDied {
+        /// The worker.
+        pid: u32,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// The pool was terminated before the task ended.
+    Cancelled,
+    /// The deadline passed first; the task goes on.
+    TimedOut,
+    /// The wait was cancelled; the task goes on.
+    Interrupted,
+    /// The pool cannot be used, or not with this argument: see the error.
+    Pool(Error),
+}
+
+impl TaskError {
+    /// What to decide on.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Failed { .. } => ErrorKind::TaskFailed,
+            Self::WorkerDied { .. } => ErrorKind::WorkerDied,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::TimedOut => ErrorKind::TimedOut,
+            Self::Interrupted => ErrorKind::Interrupted,
+            Self::Pool(error) => error.kind(),
+        }
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { message, pid } => {
+                write!(f, "the task failed in worker {pid}: {message}")
+            }
+            Self::WorkerDied { pid, status } => {
+                write!(f, "worker {pid} died while it ran the task: {status}")
+            }
+            Self::Cancelled => f.write_str("the pool was terminated before the task ended"),
+            Self::TimedOut => f.write_str("the task had not ended at the deadline"),
+            Self::Interrupted => f.write_str("the wait for the task was cancelled"),
+            Self::Pool(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TaskError {}
+
+impl From<TaskError> for Error {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::Pool(error) => error,
+            other => Self::new(other.kind(), other.to_string()),
+        }
+    }
+}
+
+impl From<Error> for TaskError {
+    fn from(error: Error) -> Self {
+        Self::Pool(error)
+    }
+}
+
+/// Reads a task's result out of the bytes that came home.
+pub(crate) type Decode<R> = fn(&[u8]) -> Result<R, TaskError>;
+
+/// The bytes themselves.
+pub(crate) fn decode_bytes(bytes: &[u8]) -> Result<Vec<u8>, TaskError> {
+    Ok(bytes.to_vec())
+}
+
+/// One plain value.
+pub(crate) fn decode_plain<R: Pod>(bytes: &[u8]) -> Result<R, TaskError> {
+    bytemuck::try_pod_read_unaligned(bytes).map_err(|_| {
+        TaskError::Pool(Error::new(
+            ErrorKind::Corrupt,
+            format!("a result of {} bytes, {} were expected", bytes.len(), size_of::<R>()),
+        ))
+    })
+}
+
+/// A task in a pool. Dropped, its result is forgotten; the task itself goes on.
+///
+/// ```
+/// let pool = mpshm::Pool::new(2)?;
+/// let task = pool.submit(|n: u64| n * n, 12)?;
+/// assert_eq!(task.get()?, 144);
+/// assert_eq!(task.get()?, 144);
+/// # Ok::<(), mpshm::Error>(())
+/// ```
+pub struct Task<R> {
+    pool: Arc<Inner>,
+    id: u64,
+    decode: Decode<R>,
+}
+
+impl<R> Task<R> {
+    pub(crate) fn new(pool: Arc<Inner>, id: u64, decode: Decode<R>) -> Self {
+        Self { pool, id, decode }
+    }
+
+    /// Waits until the task has ended; false when `deadline` came first.
+    ///
+    /// # Errors
+    /// `Interrupted`, or `Pool` when the pool's memory is damaged.
+    pub fn wait(&self, deadline: impl Into<Deadline>) -> Result<bool, TaskError> {
+        match self.pool.outcome(self.id, deadline.into(), |_| Ok(())) {
+            Err(TaskError::TimedOut) => Ok(false),
+            Err(error @ (TaskError::Interrupted | TaskError::Pool(_))) => Err(error),
+            _ => Ok(true),
+        }
+    }
+
+    /// Whether the task has ended.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.wait(Deadline::after(std::time::Duration::ZERO)).unwrap_or(false)
+    }
+
+    /// What the task returned, once it has ended; again and again.
+    ///
+    /// # Errors
+    /// [`TaskError`], but not `TimedOut`.
+    pub fn get(&self) -> Result<R, TaskError> {
+        self.get_timeout(Deadline::FOREVER)
+    }
+
+    /// What the task returned, if it ends before `deadline`.
+    ///
+    /// # Errors
+    /// [`TaskError`].
+    pub fn get_timeout(&self, deadline: impl Into<Deadline>) -> Result<R, TaskError> {
+        self.pool.outcome(self.id, deadline.into(), self.decode)
+    }
+}
+
+impl<R> Drop for Task<R> {
+    fn drop(&mut self) {
+        self.pool.forget(self.id);
+    }
+}
+
+impl<R> fmt::Debug for Task<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("id", &self.id).finish_non_exhaustive()
+    }
+}
