@@ -1,5 +1,4 @@
 //! mpshm: Python's `multiprocessing` for native programs, over lock-free shared memory.
-#![allow(dead_code)]
 
 mod atomic;
 mod block;

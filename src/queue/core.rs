@@ -11,7 +11,7 @@ use crate::layout::plain::TypeTag;
 use crate::os::clock::{self, Deadline};
 use crate::os::fork;
 use crate::queue::error::{Failure, corrupt};
-use crate::queue::exchange::{Exchange, Held};
+use crate::queue::exchange::{Exchange, Held, Reserved};
 use crate::queue::ring::{InSlots, Refusal, Ring};
 use crate::queue::shape::{Parts, Shape, Table};
 use crate::queue::slot::{BlockSlots, ItemSlots};
@@ -95,9 +95,11 @@ impl Core {
     #[inline]
     fn exchange(&self) -> Exchange<'_, Table> {
         let header = self.parts.header;
-        let slots = BlockSlots::new(self.parts.slots(), self.parts.shape.blocks);
+        let shape = &self.parts.shape;
+        let slots = BlockSlots::new(self.parts.slots(), shape.item_bits);
+        let bits = shape.index_bits;
         Exchange {
-            ring: Ring { head: &header.head.0, tail: &header.tail.0, slots },
+            ring: Ring { head: &header.head.0, tail: &header.tail.0, slots, bits },
             blocks: &self.parts.blocks,
             returned: &header.events.returned,
         }
@@ -106,7 +108,8 @@ impl Core {
     #[inline]
     fn item_ring(&self) -> Ring<'_, ItemSlots<'_>> {
         let header = self.parts.header;
-        Ring { head: &header.head.0, tail: &header.tail.0, slots: ItemSlots(self.parts.slots()) }
+        let (slots, bits) = (ItemSlots(self.parts.slots()), self.parts.shape.index_bits);
+        Ring { head: &header.head.0, tail: &header.tail.0, slots, bits }
     }
 
     fn space_event(&self) -> &EventCount {
@@ -200,32 +203,35 @@ impl Core {
 
     /// A block of this process's own, when the ring has room for it.
     #[inline]
-    pub(crate) fn try_reserve(&self) -> std::result::Result<Held, Failure> {
+    pub(crate) fn try_reserve(&self) -> std::result::Result<Reserved, Failure> {
         let me = self.me()?;
         Ok(self.exchange().try_reserve(me.slot, &self.cursor)?)
     }
 
-    pub(crate) fn reserve(&self, deadline: Deadline) -> std::result::Result<Held, Failure> {
+    pub(crate) fn reserve(&self, deadline: Deadline) -> std::result::Result<Reserved, Failure> {
         self.wait_push(deadline, || self.try_reserve())
     }
 
     /// Puts a reserved block in: the item of `length` bytes is visible when this returns.
     #[inline]
-    pub(crate) fn try_commit(&self, held: Held, length: u32) -> std::result::Result<(), Failure> {
-        let head = self.head(held.block)?;
-        head.set_length(length);
-        self.exchange().try_commit(held)?;
+    pub(crate) fn try_commit(
+        &self,
+        reserved: Reserved,
+        length: u32,
+    ) -> std::result::Result<(), Failure> {
+        self.head(reserved.held.block)?.set_length(length);
+        self.exchange().try_commit(reserved)?;
         self.items_event().notify(1);
         Ok(())
     }
 
     pub(crate) fn commit(
         &self,
-        held: Held,
+        reserved: Reserved,
         length: u32,
         deadline: Deadline,
     ) -> std::result::Result<(), Failure> {
-        self.wait_push(deadline, || self.try_commit(held, length))
+        self.wait_push(deadline, || self.try_commit(reserved, length))
     }
 
     /// Gives a reserved block back unused.
@@ -240,14 +246,15 @@ impl Core {
     #[inline]
     pub(crate) fn try_push(&self, bytes: &[u8]) -> std::result::Result<(), Failure> {
         self.check_length(bytes.len())?;
-        let held = self.try_reserve()?;
+        let reserved = self.try_reserve()?;
         // SAFETY: the block is ours, and its payload has room for `message_max` bytes.
         unsafe {
-            self.payload(held.block).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            let payload = self.payload(reserved.held.block);
+            payload.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
         }
-        let committed = self.try_commit(held, bytes.len() as u32);
+        let committed = self.try_commit(reserved, bytes.len() as u32);
         if committed.is_err() {
-            self.abort(held);
+            self.abort(reserved.held);
         }
         committed
     }
@@ -319,6 +326,26 @@ impl Core {
         Ok(length as usize)
     }
 
+    /// Copies a claimed item of exactly `into`'s length out, and releases it.
+    #[inline]
+    pub(crate) fn copy_out(&self, held: Held, into: &mut [u8]) -> Result<()> {
+        let length = self.length(held);
+        if length.as_ref().is_ok_and(|&length| length == into.len()) {
+            // SAFETY: the block is ours; its payload holds `length` bytes.
+            unsafe {
+                self.payload(held.block).copy_to_nonoverlapping(into.as_mut_ptr(), into.len());
+            }
+        }
+        self.release(held);
+        match length? {
+            length if length == into.len() => Ok(()),
+            length => Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("an item of {length} bytes in a queue of items of {}", into.len()),
+            )),
+        }
+    }
+
     pub(crate) fn redelivered(&self, held: Held) -> u32 {
         self.head(held.block).map_or(0, Block::redelivered)
     }
@@ -337,7 +364,8 @@ impl Core {
 
     #[inline]
     pub(crate) fn try_push_item(&self, item: u64) -> std::result::Result<(), Failure> {
-        self.item_ring().commit(item, &InSlots)?;
+        let ring = self.item_ring();
+        ring.commit(ring.tail_hint()?, item, &InSlots)?;
         self.items_event().notify(1);
         Ok(())
     }

@@ -17,7 +17,7 @@
 
 use crate::atomic::{AtomicU64, Ordering};
 use crate::block::{Block, Blocks, Standing, Word};
-use crate::queue::ring::{Items, Lease, Refusal, Ring};
+use crate::queue::ring::{Items, Lease, Position, Refusal, Ring};
 use crate::queue::slot::{BlockSlots, Slots};
 use std::cell::Cell;
 
@@ -26,6 +26,13 @@ use std::cell::Cell;
 pub(crate) struct Held {
     pub block: u32,
     pub word: Word,
+}
+
+/// A block to be committed, and a position that the ring's tail had reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reserved {
+    pub held: Held,
+    near: Position,
 }
 
 /// The parts of a queue whose items lie in blocks, borrowed.
@@ -47,13 +54,14 @@ impl<B: Blocks + ?Sized> Items for Exchange<'_, B> {
 impl<B: Blocks + ?Sized> Exchange<'_, B> {
     /// FREE → RESERVED(me), when the ring has room. `cursor` is where a search would begin.
     #[inline]
-    pub(crate) fn try_reserve(&self, me: u32, cursor: &Cell<u32>) -> Result<Held, Refusal> {
+    pub(crate) fn try_reserve(&self, me: u32, cursor: &Cell<u32>) -> Result<Reserved, Refusal> {
         // The slot that comes next still names the block that was in it a lap ago: most likely free.
-        let likely = self.ring.room(self)?;
-        match self.take_free(likely as u32, me) {
-            Some(held) => Ok(held),
-            None => self.search_free(me, cursor).ok_or(Refusal::Full),
-        }
+        let (near, likely) = self.ring.room(self)?;
+        let held = match self.take_free(likely as u32, me) {
+            Some(held) => held,
+            None => self.search_free(me, cursor).ok_or(Refusal::Full)?,
+        };
+        Ok(Reserved { held, near })
     }
 
     #[inline]
@@ -74,8 +82,8 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
 
     /// Puts a reserved block into the ring: committed when this returns `Ok`.
     #[inline]
-    pub(crate) fn try_commit(&self, held: Held) -> Result<(), Refusal> {
-        self.ring.commit(held.block.into(), self)
+    pub(crate) fn try_commit(&self, reserved: Reserved) -> Result<(), Refusal> {
+        self.ring.commit(reserved.near, reserved.held.block.into(), self)
     }
 
     /// The oldest item, its block LEASED(me); what was given back comes first. `seen` is the value of

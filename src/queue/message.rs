@@ -7,7 +7,7 @@ use crate::os::clock::Deadline;
 use crate::os::fork;
 use crate::queue::core::Core;
 use crate::queue::error::PushError;
-use crate::queue::exchange::Held;
+use crate::queue::exchange::{Held, Reserved};
 
 /// A block that a message is written into, then [committed](Reservation::commit). Dropped before that,
 /// the block is free again and nothing was pushed. Killed before that: the same.
@@ -23,21 +23,26 @@ use crate::queue::exchange::Held;
 #[must_use = "dropped, it is aborted"]
 pub struct Reservation<'q> {
     core: &'q Core,
-    held: Held,
+    reserved: Reserved,
     length: usize,
     deadline: Deadline,
     process: u32,
 }
 
 impl<'q> Reservation<'q> {
-    pub(crate) fn new(core: &'q Core, held: Held, length: usize, deadline: Deadline) -> Self {
-        Self { core, held, length, deadline, process: core.process() }
+    pub(crate) fn new(
+        core: &'q Core,
+        reserved: Reserved,
+        length: usize,
+        deadline: Deadline,
+    ) -> Self {
+        Self { core, reserved, length, deadline, process: core.process() }
     }
 
     /// Where to write: [`len`](Self::len) bytes, aligned as the queue's options say (16 by default).
     #[must_use]
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.core.payload(self.held.block)
+        self.core.payload(self.reserved.held.block)
     }
 
     /// Bytes that were reserved.
@@ -95,10 +100,10 @@ impl<'q> Reservation<'q> {
             let error = forked("reservation");
             return Err(PushError::Failed(self, error));
         }
-        let committed = self.core.try_commit(self.held, length as u32);
+        let committed = self.core.try_commit(self.reserved, length as u32);
         let committed = match committed {
             Err(failure) if failure.is_full() && !self.deadline.has_passed() => {
-                self.core.commit(self.held, length as u32, self.deadline)
+                self.core.commit(self.reserved, length as u32, self.deadline)
             }
             other => other,
         };
@@ -111,8 +116,8 @@ impl<'q> Reservation<'q> {
         }
     }
 
-    pub(crate) fn into_held(self) -> (Held, usize, Deadline) {
-        let parts = (self.held, self.length, self.deadline);
+    pub(crate) fn into_parts(self) -> (Reserved, usize, Deadline) {
+        let parts = (self.reserved, self.length, self.deadline);
         std::mem::forget(self);
         parts
     }
@@ -122,7 +127,7 @@ impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         // In a forked child the block is the parent's.
         if self.process == fork::generation() {
-            self.core.abort(self.held);
+            self.core.abort(self.reserved.held);
         }
     }
 }

@@ -5,9 +5,9 @@
 
 use crate::atomic::{AtomicU64, Ordering};
 use crate::block::Block;
-use crate::queue::exchange::{Exchange, Held};
-use crate::queue::ring::{InSlots, Refusal, Ring};
-use crate::queue::slot::{AtomicU128, BlockSlots, ItemSlots, Slots};
+use crate::queue::exchange::{Exchange, Held, Reserved};
+use crate::queue::ring::{InSlots, Refusal, Ring, index_bits};
+use crate::queue::slot::{AtomicU128, BlockSlots, ItemSlots, Slots, item_bits};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use std::cell::Cell;
@@ -45,25 +45,27 @@ impl Heap {
             ring: Ring {
                 head: &self.head,
                 tail: &self.tail,
-                slots: BlockSlots::new(&self.slots, self.blocks.len() as u32),
+                slots: BlockSlots::new(&self.slots, item_bits(self.blocks.len() as u32)),
+                bits: index_bits(self.slots.len() as u32),
             },
             blocks: &self.blocks,
             returned: &self.returned,
         }
     }
 
-    fn reserve(&self, me: u32, value: u64) -> Result<Held, Refusal> {
-        let held = self.exchange().try_reserve(me, &Cell::new(0))?;
-        self.payloads[held.block as usize].with_mut(|payload| {
+    fn reserve(&self, me: u32, value: u64) -> Result<Reserved, Refusal> {
+        let reserved = self.exchange().try_reserve(me, &Cell::new(0))?;
+        self.payloads[reserved.held.block as usize].with_mut(|payload| {
             // SAFETY: the block is ours.
             unsafe { *payload = value }
         });
-        Ok(held)
+        Ok(reserved)
     }
 
     fn push(&self, me: u32, value: u64) -> Result<(), Refusal> {
-        let held = self.reserve(me, value)?;
-        let committed = self.exchange().try_commit(held);
+        let reserved = self.reserve(me, value)?;
+        let held = reserved.held;
+        let committed = self.exchange().try_commit(reserved);
         if committed.is_err() {
             self.blocks[held.block as usize].free(held.word);
         }
@@ -315,12 +317,16 @@ fn items_in_slots_go_through_once_and_in_order() {
     explore(3, || {
         let parts = Arc::new((AtomicU64::new(0), AtomicU64::new(0), [AtomicU128::new(0)]));
         fn ring(parts: &(AtomicU64, AtomicU64, [AtomicU128; 1])) -> Ring<'_, ItemSlots<'_>> {
-            Ring { head: &parts.0, tail: &parts.1, slots: ItemSlots(&parts.2) }
+            Ring { head: &parts.0, tail: &parts.1, slots: ItemSlots(&parts.2), bits: 1 }
         }
         assert_eq!(ring(&parts).slots.count(), 1);
         let other = Arc::clone(&parts);
         let producer = loom::thread::spawn(move || {
-            (ring(&other).commit(10, &InSlots), ring(&other).commit(20, &InSlots))
+            let push = |item| {
+                let ring = ring(&other);
+                ring.commit(ring.tail_hint().unwrap(), item, &InSlots)
+            };
+            (push(10), push(20))
         });
         let mut got: Vec<u64> = Vec::new();
         got.extend(ring(&parts).take());

@@ -374,10 +374,11 @@ impl<T: Pod> Queue<T> {
         self.copy_out(held)
     }
 
+    #[inline]
     fn copy_out(&self, held: Held) -> std::result::Result<T, PopError> {
-        let claim = Claim::new(&self.core, held).map_err(PopError::Failed)?;
         let mut value = T::zeroed();
-        claim.read_at(0, bytemuck::bytes_of_mut(&mut value)).map_err(PopError::Failed)?;
+        let copied = self.core.copy_out(held, bytemuck::bytes_of_mut(&mut value));
+        copied.map_err(PopError::Failed)?;
         Ok(value)
     }
 
@@ -584,8 +585,14 @@ impl Queue<[u8]> {
     ) -> std::result::Result<Reservation<'_>, PushError<()>> {
         self.core.check_length(length).map_err(|error| PushError::Failed((), error))?;
         let attempt = || self.core.try_reserve();
-        let held = self.core.or_repaired(attempt(), attempt).map_err(|failure| failure.push(()))?;
-        Ok(Reservation::new(&self.core, held, length, Deadline::after(std::time::Duration::ZERO)))
+        let reserved =
+            self.core.or_repaired(attempt(), attempt).map_err(|failure| failure.push(()))?;
+        Ok(Reservation::new(
+            &self.core,
+            reserved,
+            length,
+            Deadline::after(std::time::Duration::ZERO),
+        ))
     }
 
     /// A block to write a message of up to `length` bytes into, waiting for room.
@@ -607,8 +614,8 @@ impl Queue<[u8]> {
     ) -> std::result::Result<Reservation<'_>, PushError<()>> {
         self.core.check_length(length).map_err(|error| PushError::Failed((), error))?;
         let deadline = deadline.into();
-        let held = self.core.reserve(deadline).map_err(|failure| failure.push(()))?;
-        Ok(Reservation::new(&self.core, held, length, deadline))
+        let reserved = self.core.reserve(deadline).map_err(|failure| failure.push(()))?;
+        Ok(Reservation::new(&self.core, reserved, length, deadline))
     }
 
     /// The oldest message, to be read in place, without waiting.

@@ -103,6 +103,13 @@ pub(crate) struct Ring<'a, S> {
     pub head: &'a AtomicU64,
     pub tail: &'a AtomicU64,
     pub slots: S,
+    /// [`index_bits`] of the number of slots.
+    pub bits: u32,
+}
+
+/// The bits of a position's index in a ring of `count` slots.
+pub(crate) fn index_bits(count: u32) -> u32 {
+    (32 - (count - 1).leading_zeros()).max(1)
 }
 
 /// Counts the steps of a walk, so that no bytes can make it endless.
@@ -121,24 +128,18 @@ impl<S: Slots> Ring<'_, S> {
     }
 
     #[inline]
-    fn index_bits(&self) -> u32 {
-        (32 - (self.slots.count() - 1).leading_zeros()).max(1)
-    }
-
-    #[inline]
     fn hint(&self, hint: &AtomicU64) -> Result<Position, Refusal> {
-        let bits = self.index_bits();
         let packed = hint.load(Ordering::Acquire); // E2
-        let index = (packed & ((1 << bits) - 1)) as u32;
+        let index = (packed & ((1 << self.bits) - 1)) as u32;
         if index >= self.slots.count() {
             return Err(Refusal::Corrupt);
         }
-        Ok(Position { lap: packed >> bits, index })
+        Ok(Position { lap: packed >> self.bits, index })
     }
 
     #[inline]
     fn store_hint(&self, hint: &AtomicU64, position: Position) {
-        let packed = position.lap << self.index_bits() | u64::from(position.index);
+        let packed = position.lap << self.bits | u64::from(position.index);
         hint.store(packed, Ordering::Release); // E2
     }
 
@@ -231,57 +232,100 @@ impl<S: Slots> Ring<'_, S> {
         }
     }
 
-    /// Where an item could be put now: the slot's leftover name of a block, as a hint.
+    /// Where an item could be put now, and the slot's leftover name of a block.
     #[inline]
-    pub(crate) fn room(&self, items: &impl Items) -> Result<u64, Refusal> {
-        match self.find_tail(self.hint(self.tail)?, items, &mut self.patience())? {
-            Tail::Room(_, slot) => Ok(slot.item),
+    pub(crate) fn room(&self, items: &impl Items) -> Result<(Position, u64), Refusal> {
+        let hint = self.hint(self.tail)?;
+        let slot = self.slots.load(hint.index); // E1
+        if slot.waits_in(hint.lap) {
+            return Ok((hint, slot.item));
+        }
+        match self.find_tail(hint, items, &mut self.patience())? {
+            Tail::Room(at, slot) => Ok((at, slot.item)),
             Tail::Full(..) => Err(Refusal::Full),
             Tail::Closed(_) => Err(Refusal::Closed),
         }
     }
 
-    /// Puts `item` in: visible to every consumer when this returns.
+    /// The tail's hint, to commit from.
     #[inline]
-    pub(crate) fn commit(&self, item: u64, items: &impl Items) -> Result<(), Refusal> {
-        let mut position = self.hint(self.tail)?;
+    pub(crate) fn tail_hint(&self) -> Result<Position, Refusal> {
+        self.hint(self.tail)
+    }
+
+    /// Puts `item` in: visible to every consumer when this returns. `near` is a position that the
+    /// tail had reached, from [`room`](Self::room) or [`tail_hint`](Self::tail_hint).
+    #[inline]
+    pub(crate) fn commit(
+        &self,
+        near: Position,
+        item: u64,
+        items: &impl Items,
+    ) -> Result<(), Refusal> {
+        let slot = self.slots.load(near.index); // E1
+        if slot.waits_in(near.lap) && self.fill(near, slot, item) {
+            return Ok(());
+        }
+        self.commit_further(near, item, items)
+    }
+
+    /// One try to put `item` into a slot that waits.
+    #[inline]
+    fn fill(&self, at: Position, slot: Slot, item: u64) -> bool {
+        // E1: pairs with the loads in find_tail and find_head. Committed here.
+        let filled = self.slots.change(at.index, slot, Slot { full: true, item, ..slot });
+        if filled {
+            self.store_hint(self.tail, self.after(at));
+        }
+        filled
+    }
+
+    fn commit_further(&self, near: Position, item: u64, items: &impl Items) -> Result<(), Refusal> {
+        let mut position = near;
         let mut patience = self.patience();
         loop {
             match self.find_tail(position, items, &mut patience)? {
-                Tail::Room(at, slot) => {
-                    // E1: pairs with the loads in find_tail and find_head. Committed here.
-                    if self.slots.change(at.index, slot, Slot { full: true, item, ..slot }) {
-                        self.store_hint(self.tail, self.after(at));
-                        return Ok(());
-                    }
-                    position = at;
-                    patience.step()?;
-                }
+                Tail::Room(at, slot) if self.fill(at, slot, item) => return Ok(()),
+                Tail::Room(at, _) => position = at,
                 Tail::Full(..) => return Err(Refusal::Full),
                 Tail::Closed(_) => return Err(Refusal::Closed),
             }
+            patience.step()?;
         }
     }
 
     /// Takes the oldest item out of its slot: ours with the CAS.
     #[inline]
     pub(crate) fn take(&self) -> Result<u64, Refusal> {
-        let mut position = self.hint(self.head)?;
+        let hint = self.hint(self.head)?;
+        let slot = self.slots.load(hint.index); // E1
+        if slot.lap == hint.lap && slot.full && self.empty(hint, slot) {
+            return Ok(slot.item);
+        }
+        self.take_further(hint)
+    }
+
+    /// One try to take the item of a full slot.
+    #[inline]
+    fn empty(&self, at: Position, slot: Slot) -> bool {
+        let emptied = self.slots.change(at.index, slot, Slot { item: 0, ..slot.advanced() });
+        if emptied {
+            self.store_hint(self.head, self.after(at));
+        }
+        emptied
+    }
+
+    fn take_further(&self, hint: Position) -> Result<u64, Refusal> {
+        let mut position = hint;
         let mut patience = self.patience();
         loop {
             match self.find_head(position, &mut patience)? {
-                Head::Item(at, slot) => {
-                    let next = Slot { item: 0, ..slot.advanced() };
-                    if self.slots.change(at.index, slot, next) {
-                        self.store_hint(self.head, self.after(at));
-                        return Ok(slot.item);
-                    }
-                    position = at;
-                    patience.step()?;
-                }
+                Head::Item(at, slot) if self.empty(at, slot) => return Ok(slot.item),
+                Head::Item(at, _) => position = at,
                 Head::Empty(_) => return Err(Refusal::Empty),
                 Head::Drained(_) => return Err(Refusal::Closed),
             }
+            patience.step()?;
         }
     }
 

@@ -14,7 +14,8 @@ use crate::block::{self, Block, Blocks};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header::LINE;
 use crate::layout::offset::{Region, Shared};
-use crate::queue::ring::CAPACITY_MAX;
+use crate::queue::ring::{self, CAPACITY_MAX};
+use crate::queue::slot;
 use crate::wait::eventcount::EventCount;
 
 /// The longest message, in bytes.
@@ -73,6 +74,9 @@ pub(crate) struct Plan {
 pub(crate) struct Shape {
     pub plan: Plan,
     pub blocks: u32,
+    /// Of a position's index, and of a block's number in a slot.
+    pub index_bits: u32,
+    pub item_bits: u32,
     holders: u64,
     slots: u64,
     first_block: u64,
@@ -119,6 +123,8 @@ impl Plan {
             Some(total) if total < 1 << 46 => Ok(Shape {
                 plan: self,
                 blocks: blocks as u32,
+                index_bits: ring::index_bits(self.capacity as u32),
+                item_bits: slot::item_bits(blocks as u32),
                 holders,
                 slots,
                 first_block,

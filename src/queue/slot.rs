@@ -25,6 +25,12 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// Waits for an item of this lap, and may have one.
+    #[inline]
+    pub(crate) fn waits_in(self, lap: u64) -> bool {
+        self.lap == lap && !self.full && !self.closed
+    }
+
     /// The slot once its item has been taken: it waits for the next lap's.
     pub(crate) fn advanced(self) -> Self {
         Self { lap: self.lap.wrapping_add(1), full: false, ..self }
@@ -44,6 +50,11 @@ pub(crate) trait Slots {
 const FULL: u64 = 1;
 const CLOSED: u64 = 2;
 
+/// The bits of a block's number among `blocks`.
+pub(crate) fn item_bits(blocks: u32) -> u32 {
+    (32 - blocks.leading_zeros()).max(1)
+}
+
 /// 64-bit slots that name blocks.
 #[derive(Clone, Copy)]
 pub(crate) struct BlockSlots<'a> {
@@ -52,8 +63,9 @@ pub(crate) struct BlockSlots<'a> {
 }
 
 impl<'a> BlockSlots<'a> {
-    pub(crate) fn new(words: &'a [AtomicU64], blocks: u32) -> Self {
-        Self { words, item_bits: (32 - blocks.leading_zeros()).max(1) }
+    /// `item_bits` is [`item_bits`] of the number of blocks.
+    pub(crate) fn new(words: &'a [AtomicU64], item_bits: u32) -> Self {
+        Self { words, item_bits }
     }
 
     fn encode(self, slot: Slot) -> u64 {
