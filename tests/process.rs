@@ -686,7 +686,8 @@ fn printed_by_threads(print: fn(String), children_print: bool) -> String {
                 scope.spawn(move || {
                     for number in 0_u32.. {
                         print(format!("{thread}:{number} "));
-                        if stop.load(Ordering::Relaxed) {
+                        // A lock may starve one of them while the children are made.
+                        if number > 100 && stop.load(Ordering::Relaxed) {
                             break;
                         }
                     }
@@ -722,7 +723,7 @@ fn check_numbers(text: &str) -> u32 {
         assert_eq!(number, next[source], "of source {source}: lost, or come twice");
         next[source] += 1;
     }
-    assert!(next[0] > 100 && next[1] > 100, "too few to tell");
+    assert!(next[0] > 100 && next[1] > 100, "lost");
     next[2]
 }
 
