@@ -104,7 +104,7 @@ unsafe impl Shared for Block {}
 pub(crate) const HEAD: usize = 16;
 
 impl Block {
-    #[cfg(any(loom, test))]
+    #[cfg(all(test, loom))]
     pub(crate) fn new() -> Self {
         Self { word: AtomicU64::new(0), length: AtomicU32::new(0), redelivered: AtomicU32::new(0) }
     }

@@ -39,7 +39,7 @@ use std::marker::PhantomData;
 /// A handle belongs to one thread at a time (`Send`, not `Sync`); [`Clone`] gives another. It may
 /// be used on both sides of a fork, and any number of processes may push and pop.
 ///
-/// ```
+/// ```standalone_crate
 /// use mpshm::{PopError, Process, Queue};
 /// let queue = Queue::<u64>::new(16)?;
 /// let child = Process::spawn(|| {
@@ -646,5 +646,17 @@ impl Queue<[u8]> {
     ) -> std::result::Result<Claim<'_>, PopError> {
         let held = self.core.claim(deadline.into()).map_err(Failure::pop)?;
         Claim::new(&self.core, held).map_err(PopError::Failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_can_be_sent_to_another_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<Queue<u64>>();
+        is_send::<Queue<[u8]>>();
     }
 }

@@ -18,7 +18,7 @@ use std::marker::PhantomData;
 /// stopped owner keeps the lock. **A panic** unlocks, without a mark: the data may be half-changed.
 /// **Forks.** A guard belongs to the process that locked; its copy in a forked child does nothing.
 ///
-/// ```
+/// ```standalone_crate
 /// use mpshm::{Mutex, Process};
 /// let total = Mutex::<[u64; 2]>::new([0, 0])?;
 /// let children: Vec<_> = (0..3)

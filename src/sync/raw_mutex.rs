@@ -105,7 +105,7 @@ pub(crate) enum Locked {
 
 /// Why a lock was not got, or was got with a warning.
 ///
-/// ```
+/// ```standalone_crate
 /// use mpshm::{LockError, Mutex, Process};
 /// let mutex = Mutex::<u64>::new(1)?;
 /// let child = Process::spawn(|| {
@@ -227,7 +227,7 @@ fn loom_thread() -> u64 {
 }
 
 impl RawMutex {
-    #[cfg(any(loom, test))]
+    #[cfg(all(test, loom))]
     pub(crate) fn new() -> Self {
         Self { word: AtomicU64::new(0), thread: AtomicU64::new(0) }
     }

@@ -22,7 +22,7 @@ const ELEMENTS: u64 = 128;
 
 /// A shared array of fixed length; see the [module](self).
 ///
-/// ```
+/// ```standalone_crate
 /// use mpshm::{Array, Process};
 /// let array = Array::<i32>::from_slice(&[3, 1, 2])?;
 /// let child = Process::spawn(|| {

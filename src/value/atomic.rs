@@ -25,7 +25,7 @@ const LENGTH: u64 = 128;
 
 /// A shared scalar; see the [module](self).
 ///
-/// ```
+/// ```standalone_crate
 /// use mpshm::{Process, Value};
 /// let counter = Value::<i64>::new(0)?;
 /// let child = Process::spawn(|| {

@@ -16,7 +16,7 @@ thread_local! {
 /// a wait early. [`cancel`](Canceller::cancel) is async-signal-safe and sticks until
 /// [`reset`](Canceller::reset). On kernels before 5.16 a sleeper notices within 100 ms, else at once.
 ///
-/// ```
+/// ```standalone_crate
 /// use mpshm::{Canceller, PopError, Queue};
 /// let canceller = Canceller::new();
 /// let queue = Queue::<u64>::new(4)?;

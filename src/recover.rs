@@ -1,0 +1,46 @@
+//! A sweep over a segment: what each kind of object does about the dead.
+//!
+//! Nobody has to call it. Whoever trips over a dead owner's mark repairs that mark, there and then; a
+//! sweep does the same for all marks at once, so that blocks and returned items do not wait for the
+//! next one who needs them.
+//!
+//! | kind | repair |
+//! |---|---|
+//! | Value, Array | nothing is ever held; their lock is a mutex |
+//! | Mutex | its word names the dead owner beyond doubt: the next locker is told |
+//! | Queue | blocks are freed, leased items returned |
+//! | an object half made | becomes a hole of the directory, or is finished |
+
+use crate::error::Result;
+use crate::queue;
+use crate::segment::place::Place;
+use crate::segment::{ObjectKind, Segment};
+
+/// Repairs everything that dead participants left in `segment`. Never waits; a stopped participant is
+/// left alone. May be called by anybody, by several at once, and be killed at any step.
+///
+/// ```
+/// use mpshm::{Queue, QueueOptions, Segment};
+/// let options = QueueOptions::new(8).message_max(32);
+/// let segment = Segment::anonymous(Queue::<[u8]>::size_for(&options)?)?;
+/// let queue = Queue::<[u8]>::create(segment.at("jobs"), &options)?;
+/// queue.push(b"kept")?;
+/// mpshm::recover(&segment)?;
+/// assert_eq!(queue.pop()?, b"kept");
+/// # Ok::<(), mpshm::Error>(())
+/// ```
+///
+/// # Errors
+/// `Corrupt`; `Limit` when this process finds no participant slot.
+pub fn recover(segment: &Segment) -> Result<()> {
+    segment.directory()?.repair();
+    for object in segment.objects()? {
+        match object.kind {
+            Some(ObjectKind::Queue) => {
+                queue::recover(Place::listed(segment, &object.name), object.item)?;
+            }
+            Some(ObjectKind::Value | ObjectKind::Array | ObjectKind::Mutex) | None => {}
+        }
+    }
+    Ok(())
+}
