@@ -57,7 +57,7 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// A pool of worker processes; see the [module](self).
 ///
-/// ```
+/// ```standalone_crate
 /// let pool = mpshm::Pool::new(3)?;
 /// assert_eq!(pool.map(|n: u64| n * n, &[1, 2, 3, 4, 5])?, [1, 4, 9, 16, 25]);
 /// # Ok::<(), mpshm::Error>(())
@@ -76,7 +76,7 @@ pub struct Pool {
 
 /// How a pool is made.
 ///
-/// ```
+/// ```standalone_crate
 /// let pool = mpshm::Pool::builder().workers(2).message_max(1 << 16).build()?;
 /// assert_eq!(pool.workers(), 2);
 /// # Ok::<(), mpshm::Error>(())
@@ -237,7 +237,7 @@ impl Pool {
 
     /// Hands `f` with some bytes to a worker; the result may be of any length.
     ///
-    /// ```
+    /// ```standalone_crate
     /// let pool = mpshm::Pool::new(1)?;
     /// let task = pool.submit_bytes(|bytes| bytes.repeat(100_000), b"abc")?;
     /// assert_eq!(task.get()?.len(), 300_000);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Why a task has no value. Every task ends: with a value or with one of these.
 ///
-/// ```
+/// ```standalone_crate
 /// use mpshm::{Pool, TaskError};
 /// let pool = Pool::new(1)?;
 /// let halve = |n: u64| if n % 2 == 0 { n / 2 } else { panic!("{n} is odd") };
@@ -117,7 +117,7 @@ pub(crate) fn decode_plain<R: Pod>(bytes: &[u8]) -> Result<R, TaskError> {
 
 /// A task in a pool. Dropped, its result is forgotten; the task itself goes on.
 ///
-/// ```
+/// ```standalone_crate
 /// let pool = mpshm::Pool::new(2)?;
 /// let task = pool.submit(|n: u64| n * n, 12)?;
 /// assert_eq!(task.get()?, 144);

@@ -288,7 +288,7 @@ fn identity(name: Option<String>) -> (String, String) {
 /// assert_eq!(worker.name(), "worker");
 /// assert_eq!(worker.join()?, ExitStatus::Exited(42));
 /// # Ok::<(), mpshm::Error>(())
-/// ```standalone_crate
+/// ```
 #[derive(Debug)]
 pub struct Process {
     pid: i32,
@@ -398,7 +398,7 @@ impl Process {
     /// child.kill()?;
     /// assert_eq!(child.join()?, ExitStatus::Signaled(9));
     /// # Ok::<(), mpshm::Error>(())
-    /// ```standalone_crate
+    /// ```
     pub fn join_timeout(&self, deadline: impl Into<Deadline>) -> Result<Option<ExitStatus>> {
         let deadline = deadline.into();
         loop {

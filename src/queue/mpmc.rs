@@ -648,15 +648,3 @@ impl Queue<[u8]> {
         Claim::new(&self.core, held).map_err(PopError::Failed)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_queue_can_be_sent_to_another_thread() {
-        fn is_send<T: Send>() {}
-        is_send::<Queue<u64>>();
-        is_send::<Queue<[u8]>>();
-    }
-}

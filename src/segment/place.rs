@@ -28,6 +28,8 @@ enum Where<'a> {
     Anonymous,
     Named(&'a str),
     Inside(&'a Segment, &'a str),
+    /// The object of a segment that holds just one.
+    Only(&'a Segment),
 }
 
 impl<'a> From<&'a str> for Place<'a> {
@@ -71,10 +73,15 @@ impl<'a> Place<'a> {
         Self(Where::Inside(segment, name))
     }
 
+    /// An object as [`Segment::objects`] names it.
+    pub(crate) fn listed(segment: &'a Segment, name: &'a str) -> Self {
+        Self(if name.is_empty() { Where::Only(segment) } else { Where::Inside(segment, name) })
+    }
+
     /// How many participants the place's segment has, or will have.
     pub(crate) fn participants(self) -> u32 {
         match self.0 {
-            Where::Inside(segment, _) => segment.participants_max(),
+            Where::Inside(segment, _) | Where::Only(segment) => segment.participants_max(),
             _ => SegmentOptions::default().participants_count(),
         }
     }
@@ -104,6 +111,7 @@ impl<'a> Place<'a> {
                 check_object_name(name)?;
                 (segment.clone(), make(segment, name)?)
             }
+            Where::Only(segment) => (segment.clone(), make(segment, "")?),
         };
         Ok(Object { segment, region })
     }
@@ -113,6 +121,7 @@ impl<'a> Place<'a> {
         let (segment, name) = match self.0 {
             Where::Anonymous => unreachable!("nobody else knows an anonymous segment"),
             Where::Named(name) => (Segment::attach(name)?, ""),
+            Where::Only(segment) => (segment.clone(), ""),
             Where::Inside(segment, name) => {
                 check_object_name(name)?;
                 (segment.clone(), name)

@@ -68,7 +68,7 @@ fn after_change() {
 }
 
 impl EventCount {
-    #[cfg(all(test, loom))]
+    #[cfg(any(loom, test))]
     pub(crate) fn new() -> Self {
         Self(AtomicU32::new(0))
     }
