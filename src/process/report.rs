@@ -43,8 +43,6 @@ const PLACE: usize = 512;
 /// Ends a text that had to be cut.
 const CUT: &str = "… [cut]";
 
-/// No panic.
-const NOTHING: u32 = 0;
 /// The hook has written the text; whether the panic ends the process is open.
 const RECORDED: u32 = 1;
 /// The panic has ended the closure.

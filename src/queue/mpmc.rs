@@ -648,3 +648,20 @@ impl Queue<[u8]> {
         Claim::new(&self.core, held).map_err(PopError::Failed)
     }
 }
+
+/// Repairs what dead participants left in the queue at `place`, whatever its items are.
+pub(crate) fn recover(place: Place<'_>, item: TypeTag) -> Result<()> {
+    Core::open(place, item)?.recover().map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_can_be_sent_to_another_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<Queue<u64>>();
+        is_send::<Queue<[u8]>>();
+    }
+}

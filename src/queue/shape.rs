@@ -156,6 +156,10 @@ pub(crate) struct Parts {
     pub shape: Shape,
 }
 
+// SAFETY: pointers into a mapping that is shared between processes anyway; what lies there is
+// accessed as atomics, or by the owner of a block.
+unsafe impl Send for Parts {}
+
 /// The blocks in a mapping.
 #[derive(Clone, Copy)]
 pub(crate) struct Table {

@@ -69,10 +69,10 @@ impl<'a> BlockSlots<'a> {
     }
 
     fn encode(self, slot: Slot) -> u64 {
-        slot.lap << (2 + self.item_bits)
-            | slot.item << 2
-            | u64::from(slot.closed) * CLOSED
-            | u64::from(slot.full) * FULL
+        (slot.lap << (2 + self.item_bits))
+            | (slot.item << 2)
+            | (u64::from(slot.closed) * CLOSED)
+            | (u64::from(slot.full) * FULL)
     }
 }
 
@@ -151,7 +151,8 @@ mod items {
     unsafe impl crate::layout::offset::Shared for AtomicU128 {}
 
     fn encode(slot: Slot) -> u128 {
-        let low = slot.lap << 2 | u64::from(slot.closed) * CLOSED | u64::from(slot.full) * FULL;
+        let low =
+            (slot.lap << 2) | (u64::from(slot.closed) * CLOSED) | (u64::from(slot.full) * FULL);
         u128::from(slot.item) << 64 | u128::from(low)
     }
 
