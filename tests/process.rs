@@ -866,6 +866,8 @@ fn a_panic_of_another_thread_of_the_child_is_no_message() {
     assert!(message.unwrap().starts_with("in the closure ("));
     let thread = || std::thread::spawn(|| panic!("in a thread")).join().is_err();
     assert_eq!(message_of(|| i32::from(thread())), (1, None));
+    let abort = || if thread() { std::process::abort() } else { 0 };
+    assert_eq!(message_of(abort), (-6, None));
 }
 
 fn a_resumed_panic_comes_home_without_a_place() {

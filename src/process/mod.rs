@@ -501,8 +501,8 @@ impl Process {
         })
     }
 
-    /// The message and place of the panic that ended the process; `None` if it lives or ended
-    /// otherwise.
+    /// The message and place of the panic that ended the process, or of its closure's last one if
+    /// it aborted (as all panics do where they abort); `None` if it lives or ended otherwise.
     ///
     /// At most 4 KB come home, longer messages are cut and marked. The place is missing if the
     /// panic hook was replaced, after the first spawn, by one that does not call its predecessor.

@@ -54,6 +54,9 @@ fn own_prefix(test: i32) -> String {
 pub fn main(tests: &[Test]) -> ! {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let picked = |test: &&Test| filter.as_ref().is_none_or(|part| test.name.contains(part));
+    // What a test leaves comes here when the test's own process ends.
+    // SAFETY: no pointers.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
     let (mut passed, mut failed) = (0, 0);
     for test in tests.iter().filter(picked) {
         let start = Instant::now();
@@ -87,6 +90,7 @@ fn run_one(test: &Test) -> Result<(), String> {
     let mut status = 0;
     // SAFETY: reaps our own child.
     unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    let all_ended = reap_what_is_left(Duration::from_secs(2));
     let left = own_entries(pid);
     for entry in &left {
         let _ = std::fs::remove_file(entry);
@@ -100,7 +104,24 @@ fn run_one(test: &Test) -> Result<(), String> {
     if libc::WEXITSTATUS(status) != 0 {
         return Err("see above".into());
     }
+    if !all_ended {
+        return Err("a process is left that changed its process group".into());
+    }
     if left.is_empty() { Ok(()) } else { Err(format!("left behind: {left:?}")) }
+}
+
+/// Reaps what came from the test's process when that ended; false if something still runs.
+fn reap_what_is_left(limit: Duration) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        // SAFETY: a null status is allowed.
+        match unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } {
+            0 if Instant::now() >= end => return false,
+            0 => std::thread::sleep(Duration::from_millis(1)),
+            pid if pid < 0 => return true,
+            _ => {}
+        }
+    }
 }
 
 /// Whether the child ends within the time; leaves it to be reaped.
