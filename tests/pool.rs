@@ -170,8 +170,10 @@ fn results_of_any_size_come_home() {
 
 fn b01_a_worker_killed_in_a_task_ends_that_task_only_and_is_replaced() {
     let pool = Pool::new(2).unwrap();
-    let before = pool.worker_pids().unwrap();
+    let sleeper = mpshm::Value::<u32>::create(&common::unique("sleeper"), 0).unwrap();
     let asleep = |_: u64| -> u64 {
+        let sleeper = mpshm::Value::<u32>::open(&common::unique("sleeper")).unwrap();
+        sleeper.store(std::process::id());
         loop {
             std::thread::sleep(Duration::from_secs(1));
         }
@@ -181,8 +183,9 @@ fn b01_a_worker_killed_in_a_task_ends_that_task_only_and_is_replaced() {
     for (n, task) in (0..).zip(&others) {
         assert_eq!(task.get(), Ok(n * n));
     }
-    // The one that is not idle: it has the task.
-    let busy = before.iter().copied().find(|&pid| is_in_nanosleep(pid)).expect("a busy worker");
+    wait_until(|| sleeper.load() != 0);
+    mpshm::Segment::unlink(&common::unique("sleeper")).unwrap();
+    let busy = sleeper.load();
     kill(busy, libc::SIGKILL);
     let start = Instant::now();
     assert_eq!(
@@ -365,11 +368,6 @@ fn kill(pid: u32, signal: i32) {
 fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     !stat.is_empty() && !stat.contains(") Z ")
-}
-
-fn is_in_nanosleep(pid: u32) -> bool {
-    let call = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-    call.contains("nanosleep")
 }
 
 fn wait_until(condition: impl Fn() -> bool) {
