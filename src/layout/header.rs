@@ -25,6 +25,8 @@ pub(crate) const SLOT: usize = 128;
 const TABLE: u64 = 256;
 /// A mark of ownership has ten bits for its slot.
 pub(crate) const PARTICIPANTS_MAX: u32 = 1023;
+/// The address space of a process.
+const ROOM_MAX: u64 = 1 << 46;
 /// Keeps a walk over the directory short.
 pub(crate) const OBJECTS_MAX: u32 = 65_536;
 
@@ -80,8 +82,17 @@ impl Geometry {
         if objects == 0 || objects > OBJECTS_MAX {
             return bad("objects", objects.into(), OBJECTS_MAX.into());
         }
-        if room == 0 || room > 1 << 47 {
-            return bad("bytes of a segment", room, 1 << 47);
+        if room == 0 {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "a segment of 0 bytes: at least 1 is expected",
+            ));
+        }
+        if room > ROOM_MAX {
+            return Err(Error::new(
+                ErrorKind::NoSpace,
+                format!("no space for a segment of {room} bytes: at most {ROOM_MAX} are possible"),
+            ));
         }
         let directory_offset = TABLE + u64::from(participants) * SLOT as u64;
         let arena_offset = directory_offset + LINE as u64 + u64::from(objects) * SLOT as u64;
@@ -210,10 +221,11 @@ mod tests {
     #[test]
     fn counts_out_of_range_are_refused() {
         for (participants, objects, room) in
-            [(0, 1, 1), (1024, 1, 1), (1, 0, 1), (1, 65_537, 1), (1, 1, 0), (1, 1, u64::MAX)]
+            [(0, 1, 1), (1024, 1, 1), (1, 0, 1), (1, 65_537, 1), (1, 1, 0)]
         {
             let error = Geometry::plan(participants, objects, room).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid);
         }
+        assert_eq!(Geometry::plan(1, 1, u64::MAX).unwrap_err().kind(), ErrorKind::NoSpace);
     }
 }

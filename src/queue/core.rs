@@ -36,8 +36,9 @@ pub(crate) struct Core {
     returned: Cell<u64>,
     /// Where the next search for a free block begins.
     cursor: Cell<u32>,
-    /// When this handle last looked for deaths.
+    /// When this handle last looked for deaths, and with whom it began.
     looked: Cell<u64>,
+    turn: Cell<usize>,
     push_spin: Spin,
     pop_spin: Spin,
 }
@@ -69,6 +70,7 @@ impl Core {
             returned: Cell::new(0),
             cursor: Cell::new(0),
             looked: Cell::new(0),
+            turn: Cell::new(0),
             push_spin: Spin::new(),
             pop_spin: Spin::new(),
         })
@@ -160,7 +162,9 @@ impl Core {
     // ---- death ----
 
     /// Repairs after every participant of this queue that is proven dead; says whether there was one.
-    /// Costs a system call for each living one, so it is done now and then unless `now`.
+    ///
+    /// Costs a system call for each living one, so it is done now and then unless `now`. The dear proof, by
+    /// identity, is sought for two of them each time, in turn.
     #[cold]
     fn look_for_deaths(&self, now: bool) -> Result<bool> {
         let time = clock::now_coarse();
@@ -170,18 +174,27 @@ impl Core {
         self.looked.set(time);
         let table = self.object.segment.table()?;
         let me = self.me()?;
-        let mut found = false;
-        for (slot, note) in (0u32..).zip(self.parts.holders) {
+        let others = (0u32..).zip(self.parts.holders).filter_map(|(slot, note)| {
             let noted = note.load(Ordering::Acquire);
             let own = slot == me.slot && noted == me.generation;
-            if noted != 0 && !own && table.is_over(slot, noted) {
-                found |= self.repair(slot, noted);
+            (noted != 0 && !own).then_some((slot, noted))
+        });
+        let others: Vec<(u32, u64)> = others.collect();
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(2));
+        let mut found = false;
+        for (index, &(slot, noted)) in others.iter().enumerate() {
+            let dear = index.wrapping_sub(turn) % others.len() < 2;
+            let over = table.has_let_go(slot, noted) || dear && table.is_over(slot, noted);
+            if over {
+                self.repair(slot, noted);
+                found = true;
             }
         }
         Ok(found)
     }
 
-    fn repair(&self, slot: u32, generation: u64) -> bool {
+    fn repair(&self, slot: u32, generation: u64) {
         let note = &self.parts.holders[slot as usize];
         if self.parts.shape.plan.in_slots {
             // Nothing of a queue without blocks is ever held.
@@ -191,7 +204,6 @@ impl Core {
         }
         self.items_event().notify(EVERYBODY);
         self.space_event().notify(EVERYBODY);
-        true
     }
 
     /// Repairs everything there is to repair, now.
