@@ -279,17 +279,10 @@ impl Core {
         self.wait_push(deadline, || self.try_push(bytes))
     }
 
+    #[inline]
     pub(crate) fn check_length(&self, length: usize) -> Result<()> {
         let most = self.parts.shape.plan.message_max;
-        if length as u64 > most {
-            return Err(Error::new(
-                ErrorKind::TooBig,
-                format!(
-                    "a message of {length} bytes does not fit the queue's blocks of {most} bytes"
-                ),
-            ));
-        }
-        Ok(())
+        if length as u64 > most { Err(too_long(length, most)) } else { Ok(()) }
     }
 
     // ---- blocks: consumers ----
@@ -545,4 +538,12 @@ impl Core {
             .filter(|&block| blocks.get(block).is_some_and(|head| which(head.load().standing())))
             .count() as u64
     }
+}
+
+#[cold]
+fn too_long(length: usize, most: u64) -> Error {
+    Error::new(
+        ErrorKind::TooBig,
+        format!("a message of {length} bytes does not fit the queue's blocks of {most} bytes"),
+    )
 }
