@@ -495,8 +495,7 @@ impl Arrival {
     fn read(message: Claim<'_>) -> Result<Self> {
         let mut header = ResultHeader::zeroed();
         message.read_at(0, bytemuck::bytes_of_mut(&mut header))?;
-        let mut bytes = vec![0; message.len() - HEADER];
-        message.read_at(HEADER, &mut bytes)?;
-        Ok(Self { header, bytes })
+        // `read_at` has checked that a header is there.
+        Ok(Self { header, bytes: message.to_vec_from(HEADER) })
     }
 }

@@ -211,11 +211,18 @@ impl<'q> Claim<'q> {
     /// Copies the message.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.length);
-        // SAFETY: as in `read_at`; the vector has room for `length` bytes.
+        self.to_vec_from(0)
+    }
+
+    /// Copies the message from `offset` on; nothing when it is shorter.
+    pub(crate) fn to_vec_from(&self, offset: usize) -> Vec<u8> {
+        let offset = offset.min(self.length);
+        let count = self.length - offset;
+        let mut bytes = Vec::with_capacity(count);
+        // SAFETY: as in `read_at`; the vector has room for `count` bytes.
         unsafe {
-            self.as_ptr().copy_to_nonoverlapping(bytes.as_mut_ptr(), self.length);
-            bytes.set_len(self.length);
+            self.as_ptr().add(offset).copy_to_nonoverlapping(bytes.as_mut_ptr(), count);
+            bytes.set_len(count);
         }
         bytes
     }

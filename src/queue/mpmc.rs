@@ -256,6 +256,14 @@ impl<T: Pod> Queue<T> {
         Self::create(Place::ANONYMOUS, &QueueOptions::new(capacity))
     }
 
+    /// An anonymous queue as `options` say, which forked children inherit.
+    ///
+    /// # Errors
+    /// `Invalid`; `NoSpace`.
+    pub fn with_options(options: &QueueOptions) -> Result<Self> {
+        Self::create(Place::ANONYMOUS, options)
+    }
+
     /// Makes a queue at `place`: a name, or [`segment.at(name)`](Segment::at).
     ///
     /// # Errors
@@ -449,6 +457,14 @@ impl Queue<[u8]> {
     /// `Invalid` for a capacity of 0 or more than 2^26, or messages over 2 GiB; `NoSpace`.
     pub fn new(capacity: u64, message_max: u64) -> Result<Self> {
         Self::create(Place::ANONYMOUS, &QueueOptions::new(capacity).message_max(message_max))
+    }
+
+    /// An anonymous queue as `options` say, which forked children inherit.
+    ///
+    /// # Errors
+    /// `Invalid`; `NoSpace`.
+    pub fn with_options(options: &QueueOptions) -> Result<Self> {
+        Self::create(Place::ANONYMOUS, options)
     }
 
     /// Makes a queue at `place`: a name, or [`segment.at(name)`](Segment::at).

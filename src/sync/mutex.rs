@@ -8,7 +8,7 @@ use crate::os::fork;
 use crate::segment::Segment;
 use crate::segment::directory::ObjectKind;
 use crate::segment::place::{Object, Place, Plan};
-use crate::sync::raw_mutex::{LockError, Locked, Mark, RawMutex};
+use crate::sync::raw_mutex::{Doubt, LockError, Locked, Mark, RawMutex};
 use std::marker::PhantomData;
 
 /// A plain value of any size, and the lock that guards it, in shared memory.
@@ -199,7 +199,12 @@ pub(crate) fn lock<'m>(
     deadline: Deadline,
 ) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
     let mark = Mark::from(segment.me().map_err(LockError::Failed)?);
-    settle(raw, raw.lock(mark, deadline, |slot, generation| is_over(segment, slot, generation)))
+    settle(
+        raw,
+        raw.lock(mark, deadline, |slot, generation, doubt| {
+            is_over(segment, slot, generation, doubt)
+        }),
+    )
 }
 
 /// Locks a lock of any object in `segment`, without waiting.
@@ -209,11 +214,18 @@ pub(crate) fn try_lock<'m>(
     segment: &Segment,
 ) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
     let mark = Mark::from(segment.me().map_err(LockError::Failed)?);
-    settle(raw, raw.try_lock(mark, |slot, generation| is_over(segment, slot, generation)))
+    settle(
+        raw,
+        raw.try_lock(mark, |slot, generation, doubt| is_over(segment, slot, generation, doubt)),
+    )
 }
 
-fn is_over(segment: &Segment, slot: u32, generation: u64) -> bool {
-    segment.table().is_ok_and(|table| table.is_over(slot, generation))
+fn is_over(segment: &Segment, slot: u32, generation: u64, doubt: Doubt) -> bool {
+    segment.table().is_ok_and(|table| match doubt {
+        Doubt::None => false,
+        Doubt::Some => table.has_let_go(slot, generation),
+        Doubt::Much => table.is_over(slot, generation),
+    })
 }
 
 #[inline]

@@ -95,6 +95,17 @@ impl Mark {
     }
 }
 
+/// How hard to look for a proof that the owner is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// Not at all: the word says enough.
+    None,
+    /// One system call.
+    Some,
+    /// A whole slice has passed: every proof there is.
+    Much,
+}
+
 /// How a lock was got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Locked {
@@ -232,12 +243,12 @@ impl RawMutex {
         Self { word: AtomicU64::new(0), thread: AtomicU64::new(0) }
     }
 
-    /// Locks if that takes no waiting. `is_over` proves that an owner is dead.
+    /// Locks if that takes no waiting. `is_over` proves that an owner is dead, if need be at any price.
     #[inline]
     pub(crate) fn try_lock(
         &self,
         me: Mark,
-        is_over: impl Fn(u32, u64) -> bool,
+        is_over: impl Fn(u32, u64, Doubt) -> bool,
     ) -> Result<Locked, LockError<()>> {
         // E1: pairs with `unlock`.
         if self.word.compare_exchange(UNLOCKED, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
@@ -245,17 +256,17 @@ impl RawMutex {
             self.thread.store(this_thread(), Ordering::Relaxed);
             return Ok(Locked::Sound);
         }
-        self.try_lock_taken(me, 0, true, &is_over)
+        self.try_lock_taken(me, 0, Doubt::Some, &is_over)
     }
 
-    /// A look at a word that is not simply unlocked; with `doubt`, the owner has to prove itself.
+    /// A look at a word that is not simply unlocked; in doubt, the owner has to prove itself.
     #[cold]
     fn try_lock_taken(
         &self,
         me: Mark,
         waiters: u64,
-        doubt: bool,
-        is_over: &impl Fn(u32, u64) -> bool,
+        doubt: Doubt,
+        is_over: &impl Fn(u32, u64, Doubt) -> bool,
     ) -> Result<Locked, LockError<()>> {
         loop {
             let seen = self.word.load(Ordering::Relaxed);
@@ -270,7 +281,7 @@ impl RawMutex {
                     return Err(LockError::Deadlock); // I3
                 }
                 return Err(LockError::Busy);
-            } else if doubt && is_over(owner.slot(), owner.generation()) {
+            } else if doubt != Doubt::None && is_over(owner.slot(), owner.generation(), doubt) {
                 (me.0 | INCONSISTENT | waiters | seen & WAITERS, Locked::OwnerDead)
             } else {
                 return Err(LockError::Busy);
@@ -290,7 +301,7 @@ impl RawMutex {
         &self,
         me: Mark,
         deadline: Deadline,
-        is_over: impl Fn(u32, u64) -> bool,
+        is_over: impl Fn(u32, u64, Doubt) -> bool,
     ) -> Result<Locked, LockError<()>> {
         // E1: pairs with `unlock`.
         if self.word.compare_exchange(UNLOCKED, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
@@ -306,17 +317,17 @@ impl RawMutex {
         &self,
         me: Mark,
         deadline: Deadline,
-        is_over: impl Fn(u32, u64) -> bool,
+        is_over: impl Fn(u32, u64, Doubt) -> bool,
     ) -> Result<Locked, LockError<()>> {
         let spins = if cfg!(loom) { 0 } else { SPINS };
         for _ in 0..spins {
-            match self.try_lock_taken(me, 0, false, &is_over) {
+            match self.try_lock_taken(me, 0, Doubt::None, &is_over) {
                 Err(LockError::Busy) => std::hint::spin_loop(),
                 settled => return settled,
             }
         }
         let mut waiters = 0;
-        let mut doubt = true;
+        let mut doubt = Doubt::Some;
         loop {
             match self.try_lock_taken(me, waiters, doubt, &is_over) {
                 Err(LockError::Busy) => {}
@@ -345,7 +356,7 @@ impl RawMutex {
                 deadline.at_most(SLICE),
                 cancel::current(),
             );
-            doubt = asleep == Woken::TimedOut;
+            doubt = if asleep == Woken::TimedOut { Doubt::Much } else { Doubt::None };
             if asleep == Woken::Cancelled {
                 // The wake-up that may have been meant for us goes on to somebody else.
                 futex::wake(self.half(), 1);
@@ -417,7 +428,7 @@ mod models {
     fn add(counter: &Counter, slot: u32) -> Locked {
         let locked = counter
             .lock
-            .lock(mark(slot), Deadline::FOREVER, |slot, _| slot == 9)
+            .lock(mark(slot), Deadline::FOREVER, |slot, _, _| slot == 9)
             .expect("a lock that nobody loses");
         counter.value.with_mut(|value| {
             // SAFETY: under the lock.

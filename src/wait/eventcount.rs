@@ -151,8 +151,8 @@ fn more_than_one_cpu() -> bool {
 
 /// Tries `attempt` until it succeeds or `deadline` passes, sleeping on `event` in between.
 ///
-/// `attempt(true)` is a look after a slice has passed or at the start: the time to check whether
-/// somebody has died. Cancelling wins over sleeping, never over a success.
+/// `attempt(true)` is a look after a whole slice has passed: the time to check whether somebody has
+/// died. Cancelling wins over sleeping, never over a success.
 pub(crate) fn wait_for<T>(
     event: &EventCount,
     deadline: Deadline,
@@ -167,7 +167,7 @@ pub(crate) fn wait_for<T>(
         }
     }
     spin.paid(false);
-    let mut look_for_deaths = true;
+    let mut look_for_deaths = false;
     loop {
         let seen = event.announce();
         if let Some(done) = attempt(look_for_deaths) {
