@@ -39,7 +39,8 @@ static int attaches_and_dies(void *context) {
 
 int main(void) {
     const char *name = unique("segment"), *odd = unique("odd");
-    char *junk = (char *)calloc(1, 100000), text[6] = {0};
+    static char junk[100000];
+    char text[6] = {0};
     mpshm_segment_t *s, *t;
     mpshm_segment_options_t options;
     mpshm_array_t *a;
@@ -160,6 +161,5 @@ int main(void) {
     fd = open("/dev/null", O_RDONLY);
     TRUE(fd >= 0 && fd < 20);
     close(fd);
-    free(junk);
     return 0;
 }
