@@ -75,6 +75,11 @@ impl Canceller {
     }
 }
 
+/// A forked child begins outside every region: what its parent cancels is the parent's affair.
+pub(crate) fn begin_in_child() {
+    CURRENT.set(std::ptr::null());
+}
+
 /// The cancel word of this thread's innermost region.
 pub(crate) fn current<'a>() -> Option<&'a AtomicU32> {
     // SAFETY: `run` keeps the word alive while it is current, and a wait ends inside that call.

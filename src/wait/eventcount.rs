@@ -7,12 +7,14 @@
 //! sleeps at most a slice at a time.
 //!
 //! # Layout
-//! Bit 0: somebody may be asleep (sticky, no count: the dead would leak counts). Bits 1 to 31: a
-//! sequence that every notification with sleepers moves on.
+//! Bit 0: somebody may be asleep (sticky, no count: the dead would leak counts). Bit 1: somebody has announced
+//! itself since the last notification with sleepers began. Bits 2 to 31: a sequence that each of those
+//! moves on.
 //!
 //! # Invariants
 //! - I1. Who sleeps does so on a value with bit 0 set that was read before its last look at the state.
-//! - I2. Bit 0 is cleared only by who found nobody asleep, or woke all, and only if the word has not changed since.
+//! - I2. Bit 0 is cleared only by who found nobody asleep, or woke all, and only if the word has not changed
+//!   since: who announces itself meanwhile sets bit 1, and so changes it.
 //!
 //! # Ordering edges
 //! - E1. Waiter: set bit 0, then look at the state. Waker: change the state, then look at bit 0. One of
@@ -42,7 +44,9 @@ use std::cell::Cell;
 use std::sync::atomic::AtomicU32 as PrivateU32;
 
 const SLEEPERS: u32 = 1;
-const STEP: u32 = 2;
+/// An announcement since the last wake began.
+const SINCE: u32 = 2;
+const STEP: u32 = 4;
 /// The longest sleep without a look, in nanoseconds.
 pub(crate) const SLICE: u64 = 80_000_000;
 
@@ -86,7 +90,14 @@ impl EventCount {
     #[cold]
     fn wake(&self, count: u32) {
         // What the sleepers compare moves on first, so that who is just going to sleep does not.
-        let now = self.0.fetch_add(STEP, Ordering::AcqRel).wrapping_add(STEP);
+        let mut seen = self.0.load(Ordering::Relaxed);
+        let now = loop {
+            let next = (seen & !SINCE).wrapping_add(STEP);
+            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break next,
+                Err(other) => seen = other,
+            }
+        };
         let woken = futex::wake(&self.0, count);
         if woken < count {
             // I2: nobody is left; who announced itself since has made the CAS fail or will not sleep.
@@ -102,7 +113,7 @@ impl EventCount {
     /// Announces a sleeper; what it returns goes to [`sleep`](Self::sleep).
     pub(crate) fn announce(&self) -> u32 {
         // SeqCst: E1, pairs with `notify`.
-        let seen = self.0.fetch_or(SLEEPERS, Ordering::SeqCst) | SLEEPERS;
+        let seen = self.0.fetch_or(SLEEPERS | SINCE, Ordering::SeqCst) | SLEEPERS | SINCE;
         fence(Ordering::SeqCst); // E1: the looks that follow come after the announcement
         seen
     }
