@@ -292,7 +292,7 @@ fn b24_four_processes_exclude_each_other() {
     let children: Vec<Process> = (0..4)
         .map(|_| {
             spawn(|| {
-                for _ in 0..50_000 {
+                for _ in 0..500_000 {
                     let mut guard = mutex.lock().unwrap();
                     let [a, b] = guard.get();
                     assert_eq!(a * 2, b);
@@ -304,7 +304,7 @@ fn b24_four_processes_exclude_each_other() {
     for child in &children {
         assert!(child.join().unwrap().success(), "{:?}", child.panic_message());
     }
-    assert_eq!(mutex.lock().unwrap().get(), [200_000, 400_000]);
+    assert_eq!(mutex.lock().unwrap().get(), [2_000_000, 4_000_000]);
 }
 
 fn a_stopped_owner_keeps_the_lock() {
