@@ -3,6 +3,8 @@
 mod atomic;
 mod block;
 mod error;
+#[doc(hidden)]
+pub mod ffi;
 mod layout;
 mod os;
 mod pool;

@@ -41,7 +41,8 @@ use crate::os::clock::Deadline;
 use crate::process::{Process, cpu_count};
 pub(crate) use owner::Inner;
 use std::sync::Arc;
-use task::{Decode, decode_bytes, decode_plain};
+pub(crate) use task::decode_bytes;
+use task::{Decode, decode_plain};
 pub use task::{Task, TaskError};
 use worker::Run;
 
@@ -189,6 +190,10 @@ impl Pool {
         self.submit_run(worker::run_bytes::<F>, 0, argument, decode_bytes)
     }
 
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     pub(crate) fn submit_run<R>(
         &self,
         run: Run,
@@ -246,6 +251,7 @@ impl Pool {
         let mut failed = None;
         self.inner.map(
             worker::run_map::<F, T, R>,
+            0,
             items.chunks(chunk).map(bytemuck::cast_slice),
             |index, result| {
                 let start = index * chunk;

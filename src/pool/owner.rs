@@ -112,11 +112,11 @@ impl Inner {
         Ok(inner)
     }
 
-    pub(super) fn message_max(&self) -> usize {
+    pub(crate) fn message_max(&self) -> usize {
         self.message_max
     }
 
-    pub(super) fn with_workers<T>(&self, look: impl FnOnce(&[Process]) -> T) -> Result<T> {
+    pub(crate) fn with_workers<T>(&self, look: impl FnOnce(&[Process]) -> T) -> Result<T> {
         Ok(look(&self.lock()?.workers))
     }
 
@@ -185,7 +185,7 @@ impl Inner {
             .spawn(move || worker::run(index, &tasks, &results, &states))
     }
 
-    pub(super) fn check_argument(&self, length: usize) -> Result<()> {
+    pub(crate) fn check_argument(&self, length: usize) -> Result<()> {
         if length > self.message_max {
             return Err(Error::new(
                 ErrorKind::TooBig,
@@ -371,10 +371,11 @@ impl Inner {
     }
 
     /// Runs `run` on every argument; `each` gets the results, as they come, with their index.
-    pub(super) fn map<'a>(
+    pub(crate) fn map(
         &self,
         run: Run,
-        arguments: impl Iterator<Item = &'a [u8]>,
+        target: u64,
+        arguments: impl Iterator<Item = impl AsRef<[u8]>>,
         mut each: impl FnMut(usize, std::result::Result<Vec<u8>, TaskError>),
     ) -> std::result::Result<(), TaskError> {
         let mut arguments = arguments.enumerate().peekable();
@@ -384,13 +385,13 @@ impl Inner {
             let mut state = self.lock()?;
             state.check_open()?;
             while interrupted.is_none() && state.backlog.is_empty() {
-                let Some(&(index, argument)) = arguments.peek() else { break };
+                let Some((index, argument)) = arguments.peek() else { break };
                 let id = state.next_id;
-                if !self.start(&mut state, id, run, 0, argument)? {
+                if !self.start(&mut state, id, run, target, argument.as_ref())? {
                     break;
                 }
                 state.new_id();
-                pending.insert(id, index);
+                pending.insert(id, *index);
                 arguments.next();
             }
             pending.retain(|&id, &mut index| match state.ended.remove(&id) {

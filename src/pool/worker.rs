@@ -54,6 +54,11 @@ impl Output<'_> {
         self.send(bytes, LAST);
     }
 
+    /// Says that the task failed, and why.
+    pub(crate) fn fail(&mut self, text: &str) {
+        self.send(text.as_bytes(), FAILED);
+    }
+
     fn send(&mut self, bytes: &[u8], last: u32) {
         let room = self.results.message_max() - HEADER;
         let mut parts = bytes.chunks(room).peekable();
@@ -131,7 +136,7 @@ fn run_task(
         unsafe { run(task.target, argument, &mut output) }
     });
     if let Err(text) = caught {
-        output.send(text.as_bytes(), FAILED);
+        output.fail(&text);
     }
     output.sent
 }

@@ -115,12 +115,6 @@ impl<'q> Reservation<'q> {
             Err(failure) => Err(failure.push(self)),
         }
     }
-
-    pub(crate) fn into_parts(self) -> (Reserved, usize, Deadline) {
-        let parts = (self.reserved, self.length, self.deadline);
-        std::mem::forget(self);
-        parts
-    }
 }
 
 impl Drop for Reservation<'_> {
@@ -249,12 +243,6 @@ impl<'q> Claim<'q> {
             self.core.give_back(self.held);
         }
         std::mem::forget(self);
-    }
-
-    pub(crate) fn into_held(self) -> (Held, usize) {
-        let parts = (self.held, self.length);
-        std::mem::forget(self);
-        parts
     }
 }
 

@@ -14,5 +14,5 @@ mod models;
 
 pub use error::{PopError, PushError};
 pub use message::{Claim, Reservation};
-pub(crate) use mpmc::recover;
 pub use mpmc::{Audit, Iter, Queue, QueueOptions};
+pub(crate) use mpmc::{fits_slot, recover};

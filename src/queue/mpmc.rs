@@ -107,7 +107,7 @@ impl QueueOptions {
         Self { tag, ..self }
     }
 
-    fn shape(&self, item: TypeTag, participants: u32) -> Result<Shape> {
+    pub(crate) fn shape(&self, item: TypeTag, participants: u32) -> Result<Shape> {
         let messages = item.size == 0;
         let in_slots = !messages && fits_slot(item.size as usize);
         if in_slots && !portable_atomic::AtomicU128::is_lock_free() {
@@ -127,12 +127,12 @@ impl QueueOptions {
         .shape()
     }
 
-    fn size(&self, item: TypeTag) -> Result<u64> {
+    pub(crate) fn size(&self, item: TypeTag) -> Result<u64> {
         Ok(self.shape(item, Place::ANONYMOUS.participants())?.total)
     }
 }
 
-fn fits_slot(size: usize) -> bool {
+pub(crate) fn fits_slot(size: usize) -> bool {
     size <= 8
 }
 

@@ -159,6 +159,36 @@ impl<T: Pod> Mutex<T> {
     }
 }
 
+/// A mutex whose data are bytes of a size that is known at run time.
+pub(crate) struct ByteMutex {
+    pub raw: &'static RawMutex,
+    pub data: *mut u8,
+    pub item: TypeTag,
+    pub object: Object,
+}
+
+impl ByteMutex {
+    pub(crate) fn create(place: Place<'_>, item: TypeTag) -> Result<Self> {
+        let length = Self::offset(item) + u64::from(item.size);
+        let plan = Plan { kind: ObjectKind::Mutex, item, length };
+        Self::over(place.create(plan, |_| Ok(()))?, item)
+    }
+
+    pub(crate) fn open(place: Place<'_>, item: TypeTag) -> Result<Self> {
+        Self::over(place.open(ObjectKind::Mutex, item)?, item)
+    }
+
+    fn offset(item: TypeTag) -> u64 {
+        (size_of::<RawMutex>() as u64).next_multiple_of(item.align.into())
+    }
+
+    fn over(object: Object, item: TypeTag) -> Result<Self> {
+        let raw = object.region.one(0)?;
+        let data = object.region.slice(Self::offset(item), item.size.into())?.start();
+        Ok(Self { raw, data, item, object })
+    }
+}
+
 impl<T> std::fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mutex").finish_non_exhaustive()
@@ -189,6 +219,23 @@ impl Drop for RawGuard<'_> {
             self.raw.unlock();
         }
     }
+}
+
+/// Gives back a lock that this thread holds, by an owner who forgot its guard.
+pub(crate) fn unlock_forgotten(raw: &RawMutex, segment: &Segment) -> Result<()> {
+    held(raw, segment).map(|raw| raw.unlock())
+}
+
+/// Marks a lock consistent that this thread holds, by an owner who forgot its guard.
+pub(crate) fn mark_forgotten(raw: &RawMutex, segment: &Segment) -> Result<()> {
+    held(raw, segment).map(RawMutex::mark_consistent)
+}
+
+fn held<'m>(raw: &'m RawMutex, segment: &Segment) -> Result<&'m RawMutex> {
+    if raw.is_mine(Mark::from(segment.me()?)) {
+        return Ok(raw);
+    }
+    Err(Error::new(ErrorKind::NotOwner, "the lock is not held by this thread of this process"))
 }
 
 /// Locks a lock of any object in `segment`.

@@ -123,6 +123,11 @@ impl<T: Scalar> Array<T> {
         Ok(Self { cells, lock, object })
     }
 
+    /// The lock itself, for callers without guards.
+    pub(crate) fn raw_lock(&self) -> &RawMutex {
+        self.lock
+    }
+
     /// The segment that the array lies in.
     #[must_use]
     pub fn segment(&self) -> &Segment {
@@ -149,6 +154,11 @@ impl<T: Scalar> Array<T> {
     fn range(&self, start: usize, count: usize) -> Result<&[T::Cell]> {
         let end = start.saturating_add(count);
         self.cells.get(start..end).ok_or_else(|| self.outside(start, end))
+    }
+
+    /// Whether `count` elements from `start` on exist.
+    pub(crate) fn check_range(&self, start: usize, count: usize) -> Result<()> {
+        self.range(start, count).map(|_| ())
     }
 
     #[cold]

@@ -97,6 +97,11 @@ impl<T: Scalar> Value<T> {
         Ok(Self { cell, lock: region.one(LOCK)?, object })
     }
 
+    /// The lock itself, for callers without guards.
+    pub(crate) fn raw_lock(&self) -> &RawMutex {
+        self.lock
+    }
+
     /// The segment that the value lies in.
     #[must_use]
     pub fn segment(&self) -> &Segment {

@@ -1,0 +1,34 @@
+/* The option structs have these sizes and offsets (64-bit); compiled as C11. */
+#include <mpshm.h>
+
+#define AT(type, field, offset) _Static_assert(offsetof(type, field) == (offset), #type "." #field)
+
+_Static_assert(sizeof(mpshm_segment_options_t) == 32, "mpshm_segment_options_t");
+AT(mpshm_segment_options_t, struct_size, 0);
+AT(mpshm_segment_options_t, flags, 8);
+AT(mpshm_segment_options_t, participants, 16);
+AT(mpshm_segment_options_t, objects, 20);
+AT(mpshm_segment_options_t, mode, 24);
+AT(mpshm_segment_options_t, group, 28);
+_Static_assert(sizeof(mpshm_queue_options_t) == 64, "mpshm_queue_options_t");
+AT(mpshm_queue_options_t, struct_size, 0);
+AT(mpshm_queue_options_t, flags, 8);
+AT(mpshm_queue_options_t, capacity, 16);
+AT(mpshm_queue_options_t, item_size, 24);
+AT(mpshm_queue_options_t, item_align, 32);
+AT(mpshm_queue_options_t, message_max, 40);
+AT(mpshm_queue_options_t, type_code, 48);
+AT(mpshm_queue_options_t, message_align, 52);
+AT(mpshm_queue_options_t, leases, 56);
+AT(mpshm_queue_options_t, reserved, 60);
+_Static_assert(sizeof(mpshm_process_options_t) == 24, "mpshm_process_options_t");
+AT(mpshm_process_options_t, struct_size, 0);
+AT(mpshm_process_options_t, flags, 8);
+AT(mpshm_process_options_t, name, 16);
+_Static_assert(sizeof(mpshm_pool_options_t) == 32, "mpshm_pool_options_t");
+AT(mpshm_pool_options_t, struct_size, 0);
+AT(mpshm_pool_options_t, flags, 8);
+AT(mpshm_pool_options_t, queue, 16);
+AT(mpshm_pool_options_t, message_max, 24);
+
+int main(void) { return 0; }

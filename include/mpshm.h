@@ -1,0 +1,1330 @@
+/*
+ * mpshm: Python's multiprocessing for native programs, over lock-free shared memory.
+ *
+ * Generated from src/ffi; not to be edited.
+ *
+ * OVERVIEW
+ *   Values, arrays, mutexes and queues are objects in shared memory. Each is made or opened at a place:
+ *     (NULL, NULL)        an anonymous segment of its own; forked children inherit it
+ *     (NULL, "name")      a segment of its own with that name, in /dev/shm, mode 0600
+ *     (segment, "name")   one of several objects of a segment
+ *   Handles are opaque; _create, _open and _open_or_create make them, _close frees them (NULL is a no-op).
+ *   Closing never removes a name: mpshm_segment_unlink() does.
+ *
+ * RESULTS
+ *   Calls return 0, or one of the negative MPSHM_E... numbers, which never change. mpshm_strerror() has a few
+ *   words on each; mpshm_last_message() has the thread's last error as a sentence that names the object, what was
+ *   expected and what was found. Results go to out-parameters, which are written only on success. A NULL
+ *   where one is not allowed is MPSHM_EINVAL.
+ *
+ * TIME
+ *   Time-outs are in nanoseconds: MPSHM_FOREVER (-1) waits for ever, 0 does not wait, any other negative number is
+ *   MPSHM_EINVAL. A call that does not wait says MPSHM_EFULL, MPSHM_EEMPTY or MPSHM_EBUSY; one that waited says
+ *   MPSHM_ETIMEDOUT. Signals do not show; mpshm_canceller_t ends a wait on purpose.
+ *
+ * DEATH
+ *   A participant killed at any instruction blocks nobody, and loses nothing that was committed. Its lock's next owner
+ *   gets MPSHM_EOWNERDEAD, with the lock held. A message that it had claimed is delivered again.
+ *
+ * WHO MAY CALL WHAT
+ *   | handle                                  | threads at once  | after a fork, in the child       | signal handler |
+ *   |-----------------------------------------|------------------|----------------------------------|----------------|
+ *   | const mpshm_segment_t, _value_t, _array_t | any            | usable                           | no             |
+ *   | const mpshm_mutex_t                     | any; the owner is a thread | usable; a held lock stays the parent's | no |
+ *   | mpshm_queue_t (const: length and so on) | one, see mpshm_queue_clone | usable; what is reserved or claimed stays the parent's | no |
+ *   | const mpshm_process_t, _pool_t, _task_t | any              | MPSHM_EFORKED                    | no             |
+ *   | const mpshm_canceller_t                 | any              | usable                           | mpshm_canceller_cancel() only |
+ *   A handle is closed by one thread, when no other uses it.
+ *   Callbacks must not unwind or longjmp through the library.
+ */
+
+
+#ifndef MPSHM_H
+#define MPSHM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define MPSHM_MUST_USE __attribute__((warn_unused_result))
+#else
+#define MPSHM_MUST_USE
+#endif
+
+// A time-out that never comes.
+#define MPSHM_FOREVER -1
+
+// Bytes without a meaning that the library knows; give their size and alignment.
+#define MPSHM_BYTES 0
+
+// int8_t
+#define MPSHM_I8 1
+
+// uint8_t
+#define MPSHM_U8 2
+
+// int16_t
+#define MPSHM_I16 3
+
+// uint16_t
+#define MPSHM_U16 4
+
+// int32_t
+#define MPSHM_I32 5
+
+// uint32_t
+#define MPSHM_U32 6
+
+// int64_t
+#define MPSHM_I64 7
+
+// uint64_t
+#define MPSHM_U64 8
+
+// float
+#define MPSHM_F32 9
+
+// double
+#define MPSHM_F64 10
+
+// bool: one byte, 0 or 1
+#define MPSHM_BOOL 11
+
+// An argument is outside what the call accepts, or NULL where that is not allowed.
+#define MPSHM_EINVAL -1
+
+// Nothing of that name exists.
+#define MPSHM_ENOTFOUND -2
+
+// Something of that name exists already.
+#define MPSHM_EEXISTS -3
+
+// The operating system, or the owner check, refused the access.
+#define MPSHM_EPERM -4
+
+// The memory or the room that was asked for is not there.
+#define MPSHM_ENOSPACE -5
+
+// A fixed limit is reached: participants of a segment, objects of a directory.
+#define MPSHM_ELIMIT -6
+
+// A system call failed for a reason that has no number here; see mpshm_last_errno().
+#define MPSHM_ESYSTEM -7
+
+// The file is no segment, or one of another format version or machine.
+#define MPSHM_EVERSION -20
+
+// The object is of another kind, or its items are of another type, size or tag.
+#define MPSHM_ETYPE -21
+
+// The segment's bytes contradict each other: damaged, truncated or hostile.
+#define MPSHM_ECORRUPT -22
+
+// There is no room, and the call does not wait.
+#define MPSHM_EFULL -40
+
+// There is no item, and the call does not wait.
+#define MPSHM_EEMPTY -41
+
+// The object was shut down.
+#define MPSHM_ECLOSED -42
+
+// The time-out passed first.
+#define MPSHM_ETIMEDOUT -43
+
+// The call was cancelled on purpose.
+#define MPSHM_EINTERRUPTED -44
+
+// The message is longer than a block, or the buffer too short for it.
+#define MPSHM_ETOOBIG -45
+
+// The lock is held by somebody else, and the call does not wait.
+#define MPSHM_EBUSY -46
+
+// The lock's owner died: the caller holds the lock now.
+#define MPSHM_EOWNERDEAD -60
+
+// An owner died and the next one did not mark the data as consistent: gone for good.
+#define MPSHM_ENOTRECOVERABLE -61
+
+// The caller does not hold what it wants to give back.
+#define MPSHM_ENOTOWNER -62
+
+// The caller holds the lock already, and would wait for itself.
+#define MPSHM_EDEADLOCK -63
+
+// The peer on the other end died.
+#define MPSHM_EPEERDEAD -64
+
+// The handle belongs to the process that made it and must not be used in a forked child.
+#define MPSHM_EFORKED -65
+
+// The task failed; the message is its own.
+#define MPSHM_ETASKFAILED -80
+
+// The worker that ran the task died.
+#define MPSHM_EWORKERDIED -81
+
+// The task was cancelled before it ended.
+#define MPSHM_ECANCELLED -82
+
+// The pool cannot run tasks any more.
+#define MPSHM_EBROKEN -83
+
+// A panic was stopped at the boundary: a defect of the library.
+#define MPSHM_EPANIC -100
+
+// The version of the library that this header belongs to.
+#define MPSHM_VERSION_MAJOR 0
+
+// The version's second part.
+#define MPSHM_VERSION_MINOR 1
+
+// The version's third part.
+#define MPSHM_VERSION_PATCH 0
+
+// The child is killed when the thread that forked it ends.
+#define MPSHM_PROCESS_KILL_WITH_PARENT 1
+
+// Closing the handle kills the child, and reaps it.
+#define MPSHM_PROCESS_DAEMON 2
+
+
+
+// Attach also to a segment that belongs to another user.
+#define MPSHM_SEGMENT_OF_ANY_USER 1
+
+// Give a new segment's file to `group`.
+#define MPSHM_SEGMENT_SET_GROUP 2
+
+// An array of scalars in shared memory, of fixed length. Each element is atomic.
+typedef struct mpshm_array_t mpshm_array_t;
+
+// Ends the blocking calls of a thread on purpose: they say EINTERRUPTED.
+typedef struct mpshm_canceller_t mpshm_canceller_t;
+
+// A lock in shared memory, and the bytes that it guards.
+typedef struct mpshm_mutex_t mpshm_mutex_t;
+
+// Where a task's function puts its result.
+typedef struct mpshm_output_t mpshm_output_t;
+
+// A pool of worker processes, of the process that made it.
+typedef struct mpshm_pool_t mpshm_pool_t;
+
+// A forked child process. Closing the handle of one that runs leaves it running.
+typedef struct mpshm_process_t mpshm_process_t;
+
+// A bounded queue in shared memory, for any number of producers and consumers. A handle is used by one
+// thread at a time; mpshm_queue_clone() gives another. It works on both sides of a fork.
+typedef struct mpshm_queue_t mpshm_queue_t;
+
+// A mapped segment. Objects keep it mapped, so it may be closed before them.
+typedef struct mpshm_segment_t mpshm_segment_t;
+
+// A task that was handed to a pool.
+typedef struct mpshm_task_t mpshm_task_t;
+
+// A scalar in shared memory. Every operation is one atomic step for everybody else.
+typedef struct mpshm_value_t mpshm_value_t;
+
+// How a pool is made. Set by mpshm_pool_options_init(), then changed.
+typedef struct mpshm_pool_options_t {
+  // Bytes of this struct, as mpshm_pool_options_init() sets it.
+  size_t struct_size;
+  // 0: no flags are known yet.
+  uint64_t flags;
+  // Tasks that the queue to the workers holds; 128 by default.
+  uint64_t queue;
+  // Bytes of the longest argument, or chunk of a map; 16 KiB by default.
+  uint64_t message_max;
+} mpshm_pool_options_t;
+
+// A task: reads `length` bytes at `input`, puts its result out with mpshm_output_write(), returns 0;
+// anything else is an error. It runs in a worker, forked when the pool was made: it must have
+// been in the program's memory by then.
+typedef int (*mpshm_task_fn)(const void *input, size_t length, struct mpshm_output_t *output);
+
+// One step of a map: makes a result out of an item. Returns 0; anything else is an error.
+typedef int (*mpshm_map_fn)(const void *item, void *result);
+
+// How a process is made. Set by mpshm_process_options_init(), then changed.
+typedef struct mpshm_process_options_t {
+  // Bytes of this struct, as mpshm_process_options_init() sets it.
+  size_t struct_size;
+  // MPSHM_PROCESS_… bits; 0 by default.
+  uint64_t flags;
+  // A name, or NULL for `Process-N`.
+  const char *name;
+} mpshm_process_options_t;
+
+// What a child runs; what it returns is the exit code (its lowest 8 bits).
+typedef int (*mpshm_process_fn)(void *context);
+
+// How a queue is made, or which one is expected. Set by mpshm_queue_options_init(), then changed.
+typedef struct mpshm_queue_options_t {
+  // Bytes of this struct, as mpshm_queue_options_init() sets it.
+  size_t struct_size;
+  // 0: no flags are known yet.
+  uint64_t flags;
+  // Items that the queue holds at most, exactly: 1 to 2^26; 1024 by default.
+  uint64_t capacity;
+  // Bytes of an item; 0, the default, for messages of 0 to message_max bytes. Items of up to 8 bytes
+  // travel in the ring's slots: faster, but lost with a consumer that dies just as it takes one.
+  size_t item_size;
+  // Alignment of an item; 0 = the largest power of two up to 8 that divides
+  // item_size. Rust's side has to agree: give `_Alignof` of the type.
+  size_t item_align;
+  // Bytes of the longest message; 4096 by default.
+  uint64_t message_max;
+  // MPSHM_BYTES, a scalar's code (item_size and item_align may then be 0), or a number from 256 on that
+  // tells the user's types apart.
+  uint32_t type_code;
+  // Alignment of messages in place, a power of two up to 128; 16 by default.
+  uint32_t message_align;
+  // Blocks that a process may hold (reserved or claimed) without taking from the capacity; 4 by default.
+  uint32_t leases;
+  // 0.
+  uint32_t reserved;
+} mpshm_queue_options_t;
+
+// How a segment is made or attached to. Set by mpshm_segment_options_init(), then changed.
+typedef struct mpshm_segment_options_t {
+  // Bytes of this struct, as mpshm_segment_options_init() sets it.
+  size_t struct_size;
+  // MPSHM_SEGMENT_… bits; 0 by default.
+  uint64_t flags;
+  // How many processes can own something at one time, 1 to 1023; 64 by default.
+  uint32_t participants;
+  // How many objects there can be, 1 to 65536; 64 by default.
+  uint32_t objects;
+  // The file mode of a named segment; 0600 by default.
+  uint32_t mode;
+  // The group of a named segment's file, with MPSHM_SEGMENT_SET_GROUP.
+  uint32_t group;
+} mpshm_segment_options_t;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Makes an array of `length` zeros of the type `type_code`; place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_array_create(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       uint32_t type_code,
+                       uint64_t length,
+                       struct mpshm_array_t **array);
+
+// Opens an array of the type `type_code`, whatever its length.
+MPSHM_MUST_USE
+int mpshm_array_open(const struct mpshm_segment_t *segment,
+                     const char *name,
+                     uint32_t type_code,
+                     struct mpshm_array_t **array);
+
+// Opens an array, or makes it; an existing one keeps its length.
+MPSHM_MUST_USE
+int mpshm_array_open_or_create(const struct mpshm_segment_t *segment,
+                               const char *name,
+                               uint32_t type_code,
+                               uint64_t length,
+                               struct mpshm_array_t **array);
+
+// Closes the handle; NULL is a no-op.
+void mpshm_array_close(struct mpshm_array_t *array);
+
+// The number of elements.
+MPSHM_MUST_USE int mpshm_array_length(const struct mpshm_array_t *array, uint64_t *length);
+
+// Copies element `index` to `*out`. EINVAL when there is none; so for all that follow.
+MPSHM_MUST_USE int mpshm_array_load(const struct mpshm_array_t *array, uint64_t index, void *out);
+
+// Replaces element `index` by `*new_value`.
+MPSHM_MUST_USE
+int mpshm_array_store(const struct mpshm_array_t *array,
+                      uint64_t index,
+                      const void *new_value);
+
+// Adds `*delta` to element `index` (not for bool); the one before goes to `*out`, unless that is NULL.
+MPSHM_MUST_USE
+int mpshm_array_fetch_add(const struct mpshm_array_t *array,
+                          uint64_t index,
+                          const void *delta,
+                          void *out);
+
+// Copies `count` elements from `start` on to `out`, which has room for them. Each element is read
+// atomically, all of them are not: take the lock for that.
+MPSHM_MUST_USE
+int mpshm_array_read(const struct mpshm_array_t *array,
+                     uint64_t start,
+                     uint64_t count,
+                     void *out);
+
+// Replaces `count` elements from `start` on by those at `from`. When they reach past the end, none is.
+MPSHM_MUST_USE
+int mpshm_array_write(const struct mpshm_array_t *array,
+                      uint64_t start,
+                      uint64_t count,
+                      const void *from);
+
+// Takes the array's lock; as mpshm_value_lock().
+MPSHM_MUST_USE int mpshm_array_lock(const struct mpshm_array_t *array, int64_t timeout_ns);
+
+// Gives the array's lock back. ENOTOWNER when this thread does not hold it.
+MPSHM_MUST_USE int mpshm_array_unlock(const struct mpshm_array_t *array);
+
+// Says that the data are whole again after EOWNERDEAD. ENOTOWNER when this thread does not hold the lock.
+MPSHM_MUST_USE int mpshm_array_mark_consistent(const struct mpshm_array_t *array);
+
+// Makes a canceller.
+MPSHM_MUST_USE int mpshm_canceller_create(struct mpshm_canceller_t **canceller);
+
+// From here to mpshm_canceller_leave(), blocking calls of this thread end when the canceller is used. Regions
+// nest.
+MPSHM_MUST_USE int mpshm_canceller_enter(const struct mpshm_canceller_t *canceller);
+
+// Ends this thread's innermost region. EINVAL when it is in none.
+MPSHM_MUST_USE int mpshm_canceller_leave(void);
+
+// Ends the blocking calls, now and until mpshm_canceller_reset(). From any thread; async-signal-safe.
+MPSHM_MUST_USE int mpshm_canceller_cancel(const struct mpshm_canceller_t *canceller);
+
+// Makes calls block again.
+MPSHM_MUST_USE int mpshm_canceller_reset(const struct mpshm_canceller_t *canceller);
+
+// Closes the handle; NULL is a no-op. Regions that were entered keep it alive.
+void mpshm_canceller_close(struct mpshm_canceller_t *canceller);
+
+// A few words on an error number, English, never NULL. Static: not to be freed.
+const char *mpshm_strerror(int code);
+
+// The name of an error number, `"MPSHM_EINVAL"`, never NULL. Static: not to be freed.
+const char *mpshm_err_name(int code);
+
+// The system's error number behind this thread's last failed call, or 0.
+int mpshm_last_errno(void);
+
+// Copies the sentence of this thread's last failed call, cut to `length` bytes with its NUL: it
+// names the object, what was expected and what was found. Returns the bytes that the whole sentence
+// needs, its NUL included. `buffer` may be NULL when `length` is 0.
+size_t mpshm_last_message(char *buffer, size_t length);
+
+// The version of the library at run time: major << 16 | minor << 8 | patch.
+uint32_t mpshm_version(void);
+
+// The version of the bytes in a segment that the library makes and attaches to.
+uint32_t mpshm_format_version(void);
+
+// Makes a mutex with `size` bytes of data, zeroed and aligned to `align` (a power of two up to 128 that
+// divides `size`; 1 for a size of 0). `type_code` is MPSHM_BYTES, or a scalar's for which size and
+// align may be 0. Place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_mutex_create(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       uint32_t type_code,
+                       size_t size,
+                       size_t align,
+                       struct mpshm_mutex_t **mutex);
+
+// Opens a mutex whose data have that type, size and alignment.
+MPSHM_MUST_USE
+int mpshm_mutex_open(const struct mpshm_segment_t *segment,
+                     const char *name,
+                     uint32_t type_code,
+                     size_t size,
+                     size_t align,
+                     struct mpshm_mutex_t **mutex);
+
+// Opens a mutex, or makes it.
+MPSHM_MUST_USE
+int mpshm_mutex_open_or_create(const struct mpshm_segment_t *segment,
+                               const char *name,
+                               uint32_t type_code,
+                               size_t size,
+                               size_t align,
+                               struct mpshm_mutex_t **mutex);
+
+// Closes the handle; NULL is a no-op. A lock that is held through it stays held.
+void mpshm_mutex_close(struct mpshm_mutex_t *mutex);
+
+// Locks; as mpshm_value_lock(): 0, EOWNERDEAD (held), ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT,
+// EDEADLOCK, EINTERRUPTED.
+MPSHM_MUST_USE int mpshm_mutex_lock(const struct mpshm_mutex_t *mutex, int64_t timeout_ns);
+
+// Unlocks. ENOTOWNER when this thread of this process does not hold the lock.
+MPSHM_MUST_USE int mpshm_mutex_unlock(const struct mpshm_mutex_t *mutex);
+
+// Says that the data are whole again after EOWNERDEAD; unlocked without it, the mutex is lost. ENOTOWNER
+// when this thread does not hold the lock.
+MPSHM_MUST_USE int mpshm_mutex_mark_consistent(const struct mpshm_mutex_t *mutex);
+
+// Where the data lie; to be touched only with the lock held, until the handle is closed. `size` may be
+// NULL.
+MPSHM_MUST_USE int mpshm_mutex_data(const struct mpshm_mutex_t *mutex, void **data, size_t *size);
+
+// Sets the defaults.
+MPSHM_MUST_USE int mpshm_pool_options_init(struct mpshm_pool_options_t *options);
+
+// Makes a pool of `workers` processes, 1 to 1000. `options` may be NULL. The workers are killed when the
+// thread that calls this ends. Errors: EINVAL, ENOSPACE, ELIMIT.
+MPSHM_MUST_USE
+int mpshm_pool_create(uint32_t workers,
+                      const struct mpshm_pool_options_t *options,
+                      struct mpshm_pool_t **pool);
+
+// Hands a task with a copy of `length` bytes at `input` to the workers, and does not wait.
+// Errors: ETOOBIG (more than message_max), ECLOSED, EFORKED.
+MPSHM_MUST_USE
+int mpshm_pool_submit(const struct mpshm_pool_t *pool,
+                      mpshm_task_fn function,
+                      const void *input,
+                      size_t length,
+                      struct mpshm_task_t **task);
+
+// Appends `length` bytes to the result. To be called by a task's function.
+MPSHM_MUST_USE int mpshm_output_write(struct mpshm_output_t *output, const void *data, size_t length);
+
+// Waits for the task's result, at most `timeout_ns`, and copies it to `buffer` of `size` bytes; `*length`,
+// unless that is NULL, gets the length that it has. Again and again.
+// Errors: ETASKFAILED, EWORKERDIED, ECANCELLED, ETIMEDOUT, ETOOBIG (`*length` says what it needs),
+// EINTERRUPTED, EFORKED.
+MPSHM_MUST_USE
+int mpshm_task_get(const struct mpshm_task_t *task,
+                   void *buffer,
+                   size_t size,
+                   int64_t timeout_ns,
+                   size_t *length);
+
+// Closes the handle; NULL is a no-op. The task goes on, its result is forgotten.
+void mpshm_task_close(struct mpshm_task_t *task);
+
+// Calls `function` for each of `count` items of `item_size` bytes at `items` in the workers, and waits; the
+// results of `result_size` bytes each go to `results`, in order. `chunk` items go to a worker at a time; 0
+// = as many as seems best. On an error the content of `results` is undefined.
+// Errors: ETASKFAILED, EWORKERDIED, ECLOSED, EINVAL, ETOOBIG, EINTERRUPTED, EFORKED.
+MPSHM_MUST_USE
+int mpshm_pool_map(const struct mpshm_pool_t *pool,
+                   mpshm_map_fn function,
+                   const void *items,
+                   size_t item_size,
+                   size_t count,
+                   void *results,
+                   size_t result_size,
+                   size_t chunk);
+
+// Takes no more tasks, waits at most `timeout_ns` until all have ended, and ends the workers.
+// Errors: ETIMEDOUT, EINTERRUPTED, EFORKED.
+MPSHM_MUST_USE int mpshm_pool_finish(const struct mpshm_pool_t *pool, int64_t timeout_ns);
+
+// Ends the workers now; tasks that have not ended say ECANCELLED.
+MPSHM_MUST_USE int mpshm_pool_terminate(const struct mpshm_pool_t *pool);
+
+// How many workers the pool keeps.
+MPSHM_MUST_USE int mpshm_pool_workers(const struct mpshm_pool_t *pool, uint64_t *workers);
+
+// Terminates the pool and closes the handle; NULL is a no-op.
+void mpshm_pool_close(struct mpshm_pool_t *pool);
+
+// Sets the defaults.
+MPSHM_MUST_USE int mpshm_process_options_init(struct mpshm_process_options_t *options);
+
+// Forks a child that calls `function(context)` and exits with what that returns, without running the
+// parent's atexit handlers; output buffers are flushed on both sides. `options` may be NULL.
+// Errors: EINVAL, ELIMIT, ENOSPACE.
+MPSHM_MUST_USE
+int mpshm_process_spawn(mpshm_process_fn function,
+                        void *context,
+                        const struct mpshm_process_options_t *options,
+                        struct mpshm_process_t **process);
+
+// Waits for the child to end, at most `timeout_ns`; `*status`, unless that is NULL, gets its exit
+// code, −N when signal N killed it, or MPSHM_STATUS_UNKNOWN. Again and again.
+// Errors: ETIMEDOUT (it runs), EFORKED.
+MPSHM_MUST_USE int mpshm_process_join(const struct mpshm_process_t *process, int64_t timeout_ns, int *status);
+
+// Whether the child runs; a stopped one does.
+MPSHM_MUST_USE int mpshm_process_is_alive(const struct mpshm_process_t *process, bool *alive);
+
+// Sends a signal; to a child that has ended, nothing. Errors: EINVAL, EFORKED.
+MPSHM_MUST_USE int mpshm_process_signal(const struct mpshm_process_t *process, int signal);
+
+// Sends SIGKILL.
+MPSHM_MUST_USE int mpshm_process_kill(const struct mpshm_process_t *process);
+
+// Sends SIGTERM.
+MPSHM_MUST_USE int mpshm_process_terminate(const struct mpshm_process_t *process);
+
+// The child's process id.
+MPSHM_MUST_USE int mpshm_process_pid(const struct mpshm_process_t *process, int32_t *pid);
+
+// A descriptor that becomes readable when the child ends, for poll(2). It stays the handle's.
+MPSHM_MUST_USE int mpshm_process_fd(const struct mpshm_process_t *process, int *fd);
+
+// Closes the handle; NULL is a no-op. A child that runs goes on (MPSHM_PROCESS_DAEMON: is killed).
+void mpshm_process_close(struct mpshm_process_t *process);
+
+// How many processors this process may use: affinity and control group.
+uint32_t mpshm_cpu_count(void);
+
+// Sets the defaults: 1024 messages of up to 4096 bytes.
+MPSHM_MUST_USE int mpshm_queue_options_init(struct mpshm_queue_options_t *options);
+
+// Bytes that such a queue needs in a segment of 64 participants. `options` may be NULL.
+MPSHM_MUST_USE int mpshm_queue_size_for(const struct mpshm_queue_options_t *options, uint64_t *bytes);
+
+// Makes a queue; `options` may be NULL. Place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_queue_create(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       const struct mpshm_queue_options_t *options,
+                       struct mpshm_queue_t **queue);
+
+// Opens a queue, whose items must be as `options` say (NULL: messages); it has its own capacity.
+MPSHM_MUST_USE
+int mpshm_queue_open(const struct mpshm_segment_t *segment,
+                     const char *name,
+                     const struct mpshm_queue_options_t *options,
+                     struct mpshm_queue_t **queue);
+
+// Opens a queue, or makes it.
+MPSHM_MUST_USE
+int mpshm_queue_open_or_create(const struct mpshm_segment_t *segment,
+                               const char *name,
+                               const struct mpshm_queue_options_t *options,
+                               struct mpshm_queue_t **queue);
+
+// Another handle of the same queue, for another thread.
+MPSHM_MUST_USE int mpshm_queue_clone(const struct mpshm_queue_t *queue, struct mpshm_queue_t **other);
+
+// Closes the handle; NULL is a no-op. What it has reserved is given up, what it has claimed goes back to
+// be delivered again. To end the queue for everybody, see mpshm_queue_shutdown().
+void mpshm_queue_close(struct mpshm_queue_t *queue);
+
+// Pushes a copy of `length` bytes (for a queue of items: exactly an item's), waiting for room at most
+// `timeout_ns`. Visible to every consumer on return.
+// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, ETOOBIG, EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_queue_push(struct mpshm_queue_t *queue,
+                     const void *data,
+                     size_t length,
+                     int64_t timeout_ns);
+
+// Pops the oldest item into `buffer` of `size` bytes, waiting for one at most `timeout_ns`; `*length`, unless
+// that is NULL, gets its length. A message that the buffer is too short for goes back: ETOOBIG.
+// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_queue_pop(struct mpshm_queue_t *queue,
+                    void *buffer,
+                    size_t size,
+                    int64_t timeout_ns,
+                    size_t *length);
+
+// Reserves a block to write a message of up to `length` bytes into, at `*data`; one at a time for each
+// handle. Then mpshm_queue_commit() or mpshm_queue_abort(). Not for items of up to 8 bytes.
+// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, ETOOBIG, EBUSY (one is reserved), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_queue_reserve(struct mpshm_queue_t *queue,
+                        size_t length,
+                        int64_t timeout_ns,
+                        void **data);
+
+// Pushes the first `length` bytes of the reserved block as one message. If others filled the queue
+// meanwhile, waits for as long as the reservation was allowed to; then EFULL or ETIMEDOUT, and the block
+// stays reserved. Other errors: ECLOSED, ETOOBIG (more than was reserved), ENOTOWNER (nothing is reserved).
+MPSHM_MUST_USE int mpshm_queue_commit(struct mpshm_queue_t *queue, size_t length);
+
+// Gives the reserved block up; nothing is pushed. ENOTOWNER when nothing is reserved.
+MPSHM_MUST_USE int mpshm_queue_abort(struct mpshm_queue_t *queue);
+
+// Claims the oldest message, to be read in place: `*length` bytes at `*data`; one at a time for each
+// handle. Then mpshm_queue_release() or mpshm_queue_give_back(). If this process dies with the claim,
+// the message is delivered again. Not for items of up to 8 bytes.
+// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED, EBUSY (one is claimed), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_queue_claim(struct mpshm_queue_t *queue,
+                      int64_t timeout_ns,
+                      const void **data,
+                      size_t *length);
+
+// How often the claimed message has been handed to a consumer, this time included: 1 is the ordinary case.
+MPSHM_MUST_USE int mpshm_queue_deliveries(const struct mpshm_queue_t *queue, uint64_t *deliveries);
+
+// Ends the claim: the message is consumed. ENOTOWNER when nothing is claimed.
+MPSHM_MUST_USE int mpshm_queue_release(struct mpshm_queue_t *queue);
+
+// Ends the claim: the message goes back, to be delivered again. ENOTOWNER when nothing is claimed.
+MPSHM_MUST_USE int mpshm_queue_give_back(struct mpshm_queue_t *queue);
+
+// Ends the queue for everybody: pushes say ECLOSED, pops too once everything has been taken. Also twice.
+MPSHM_MUST_USE int mpshm_queue_shutdown(const struct mpshm_queue_t *queue);
+
+// Whether the queue was shut down.
+MPSHM_MUST_USE int mpshm_queue_is_shut_down(const struct mpshm_queue_t *queue, bool *shut_down);
+
+// Items that can be popped: exact when nobody else acts, else true at some moment of the call.
+MPSHM_MUST_USE int mpshm_queue_length(const struct mpshm_queue_t *queue, uint64_t *length);
+
+// Items that the queue holds at most.
+MPSHM_MUST_USE int mpshm_queue_capacity(const struct mpshm_queue_t *queue, uint64_t *capacity);
+
+// Bytes of the longest message, or of an item.
+MPSHM_MUST_USE int mpshm_queue_message_max(const struct mpshm_queue_t *queue, uint64_t *bytes);
+
+// Sets the defaults.
+MPSHM_MUST_USE int mpshm_segment_options_init(struct mpshm_segment_options_t *options);
+
+// Makes a segment with room for `bytes` of objects: named, or anonymous when `name` is NULL (forked
+// children inherit it). All of its memory is allocated now. `options` may be NULL.
+// Errors: EEXISTS, EINVAL, ENOSPACE, EPERM.
+MPSHM_MUST_USE
+int mpshm_segment_create(const char *name,
+                         uint64_t bytes,
+                         const struct mpshm_segment_options_t *options,
+                         struct mpshm_segment_t **segment);
+
+// Attaches to the segment `name`. Errors: ENOTFOUND, EPERM, EVERSION, ECORRUPT, EINVAL.
+MPSHM_MUST_USE
+int mpshm_segment_attach(const char *name,
+                         const struct mpshm_segment_options_t *options,
+                         struct mpshm_segment_t **segment);
+
+// Attaches to the segment `name`, or makes it; an existing one keeps its size and content.
+MPSHM_MUST_USE
+int mpshm_segment_open_or_create(const char *name,
+                                 uint64_t bytes,
+                                 const struct mpshm_segment_options_t *options,
+                                 struct mpshm_segment_t **segment);
+
+// Attaches to the segment behind `fd`, which was inherited or came over a socket. The descriptor is
+// duplicated: it stays the caller's. Errors: EINVAL, EVERSION, ECORRUPT, ELIMIT.
+MPSHM_MUST_USE int mpshm_segment_attach_fd(int fd, struct mpshm_segment_t **segment);
+
+// The descriptor of the segment's memory, to be handed to another process. It stays the segment's.
+MPSHM_MUST_USE int mpshm_segment_fd(const struct mpshm_segment_t *segment, int *fd);
+
+// Bytes of the whole segment.
+MPSHM_MUST_USE int mpshm_segment_size(const struct mpshm_segment_t *segment, uint64_t *bytes);
+
+// How many objects the segment has.
+MPSHM_MUST_USE int mpshm_segment_objects(const struct mpshm_segment_t *segment, uint64_t *count);
+
+// How many processes own or may own something in the segment and are not proven dead.
+MPSHM_MUST_USE int mpshm_segment_participants(const struct mpshm_segment_t *segment, uint64_t *count);
+
+// Repairs everything that dead participants left in the segment. Nobody has to call it: whoever
+// trips over a dead one's mark repairs that mark.
+MPSHM_MUST_USE int mpshm_segment_recover(const struct mpshm_segment_t *segment);
+
+// Closes the handle; NULL is a no-op. The name, and who else is attached, are not touched.
+void mpshm_segment_close(struct mpshm_segment_t *segment);
+
+// Removes the name of a segment. Who is attached stays attached. Errors: ENOTFOUND, EINVAL, EPERM.
+MPSHM_MUST_USE int mpshm_segment_unlink(const char *name);
+
+// Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_BOOL) that begins as `*initial`.
+//
+// `segment` NULL: in a segment of its own, named `name`, or anonymous when `name` is NULL too (forked
+// children inherit it). Otherwise the object `name` of that segment. So for every _create below.
+// Errors: EEXISTS, EINVAL, ENOSPACE, ELIMIT.
+MPSHM_MUST_USE
+int mpshm_value_create(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       uint32_t type_code,
+                       const void *initial,
+                       struct mpshm_value_t **value);
+
+// Opens a value, which must be of the type `type_code`. Errors: ENOTFOUND, ETYPE, EVERSION,
+// ECORRUPT, EPERM. So for every _open below.
+MPSHM_MUST_USE
+int mpshm_value_open(const struct mpshm_segment_t *segment,
+                     const char *name,
+                     uint32_t type_code,
+                     struct mpshm_value_t **value);
+
+// Opens a value, or makes it; of several who do so at once, one makes it.
+MPSHM_MUST_USE
+int mpshm_value_open_or_create(const struct mpshm_segment_t *segment,
+                               const char *name,
+                               uint32_t type_code,
+                               const void *initial,
+                               struct mpshm_value_t **value);
+
+// Closes the handle; NULL is a no-op. The value stays for others, a name until it is unlinked.
+void mpshm_value_close(struct mpshm_value_t *value);
+
+// Copies the value to `*out`, which has the type's size.
+MPSHM_MUST_USE int mpshm_value_load(const struct mpshm_value_t *value, void *out);
+
+// Replaces the value by `*new_value`.
+MPSHM_MUST_USE int mpshm_value_store(const struct mpshm_value_t *value, const void *new_value);
+
+// Replaces the value by `*new_value`; the one before goes to `*out`, unless that is NULL.
+MPSHM_MUST_USE int mpshm_value_swap(const struct mpshm_value_t *value, const void *new_value, void *out);
+
+// Replaces the value by `*new_value` if it is `*expected` (floats: the same bits), and says in
+// `*exchanged` whether it did. If not, the value that was found goes to `*expected`.
+MPSHM_MUST_USE
+int mpshm_value_compare_exchange(const struct mpshm_value_t *value,
+                                 void *expected,
+                                 const void *new_value,
+                                 bool *exchanged);
+
+// Adds `*delta` (integers wrap; not for bool); the value before goes to `*out`, unless that is NULL. So
+// for the others that follow.
+MPSHM_MUST_USE int mpshm_value_fetch_add(const struct mpshm_value_t *value, const void *delta, void *out);
+
+// Subtracts.
+MPSHM_MUST_USE int mpshm_value_fetch_sub(const struct mpshm_value_t *value, const void *delta, void *out);
+
+// Keeps the smaller.
+MPSHM_MUST_USE int mpshm_value_fetch_min(const struct mpshm_value_t *value, const void *other, void *out);
+
+// Keeps the greater.
+MPSHM_MUST_USE int mpshm_value_fetch_max(const struct mpshm_value_t *value, const void *other, void *out);
+
+// Keeps the bits that are in both (not for floats).
+MPSHM_MUST_USE int mpshm_value_fetch_and(const struct mpshm_value_t *value, const void *bits, void *out);
+
+// Keeps the bits that are in either (not for floats).
+MPSHM_MUST_USE int mpshm_value_fetch_or(const struct mpshm_value_t *value, const void *bits, void *out);
+
+// Keeps the bits that are in one of the two (not for floats).
+MPSHM_MUST_USE int mpshm_value_fetch_xor(const struct mpshm_value_t *value, const void *bits, void *out);
+
+// Adds to an int64_t without a detour through pointers; the value before goes to `*out`, unless that is NULL.
+// ETYPE when the value is of another type.
+MPSHM_MUST_USE int mpshm_value_i64_fetch_add(const struct mpshm_value_t *value, int64_t delta, int64_t *out);
+
+// Copies an int64_t to `*out`. ETYPE when the value is of another type.
+MPSHM_MUST_USE int mpshm_value_i64_load(const struct mpshm_value_t *value, int64_t *out);
+
+// Replaces an int64_t. ETYPE when the value is of another type.
+MPSHM_MUST_USE int mpshm_value_i64_store(const struct mpshm_value_t *value, int64_t new_value);
+
+// Takes the value's lock, as Python's get_lock(). It keeps out who takes it too, nobody else.
+//
+// 0, or: EOWNERDEAD (the owner died, the lock is held now: make the data whole, then
+// mpshm_value_mark_consistent()), ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT, EDEADLOCK,
+// EINTERRUPTED. The lock belongs to the calling thread.
+MPSHM_MUST_USE int mpshm_value_lock(const struct mpshm_value_t *value, int64_t timeout_ns);
+
+// Gives the value's lock back. ENOTOWNER when this thread does not hold it.
+MPSHM_MUST_USE int mpshm_value_unlock(const struct mpshm_value_t *value);
+
+// Says that the data are whole again after EOWNERDEAD. ENOTOWNER when this thread does not hold the lock.
+MPSHM_MUST_USE int mpshm_value_mark_consistent(const struct mpshm_value_t *value);
+
+// A few words on an error number, English, never NULL. Static: not to be freed.
+const char *mpshm_strerror(int code);
+
+// The name of an error number, `"MPSHM_EINVAL"`, never NULL. Static: not to be freed.
+const char *mpshm_err_name(int code);
+
+// The system's error number behind this thread's last failed call, or 0.
+int mpshm_last_errno(void);
+
+// Copies the sentence of this thread's last failed call, cut to `length` bytes with its NUL: it
+// names the object, what was expected and what was found. Returns the bytes that the whole sentence
+// needs, its NUL included. `buffer` may be NULL when `length` is 0.
+size_t mpshm_last_message(char *buffer, size_t length);
+
+// The version of the library at run time: major << 16 | minor << 8 | patch.
+uint32_t mpshm_version(void);
+
+// The version of the bytes in a segment that the library makes and attaches to.
+uint32_t mpshm_format_version(void);
+
+// Sets the defaults.
+MPSHM_MUST_USE int mpshm_segment_options_init(struct mpshm_segment_options_t *options);
+
+// Makes a segment with room for `bytes` of objects: named, or anonymous when `name` is NULL (forked
+// children inherit it). All of its memory is allocated now. `options` may be NULL.
+// Errors: EEXISTS, EINVAL, ENOSPACE, EPERM.
+MPSHM_MUST_USE
+int mpshm_segment_create(const char *name,
+                         uint64_t bytes,
+                         const struct mpshm_segment_options_t *options,
+                         struct mpshm_segment_t **segment);
+
+// Attaches to the segment `name`. Errors: ENOTFOUND, EPERM, EVERSION, ECORRUPT, EINVAL.
+MPSHM_MUST_USE
+int mpshm_segment_attach(const char *name,
+                         const struct mpshm_segment_options_t *options,
+                         struct mpshm_segment_t **segment);
+
+// Attaches to the segment `name`, or makes it; an existing one keeps its size and content.
+MPSHM_MUST_USE
+int mpshm_segment_open_or_create(const char *name,
+                                 uint64_t bytes,
+                                 const struct mpshm_segment_options_t *options,
+                                 struct mpshm_segment_t **segment);
+
+// Attaches to the segment behind `fd`, which was inherited or came over a socket. The descriptor is
+// duplicated: it stays the caller's. Errors: EINVAL, EVERSION, ECORRUPT, ELIMIT.
+MPSHM_MUST_USE int mpshm_segment_attach_fd(int fd, struct mpshm_segment_t **segment);
+
+// The descriptor of the segment's memory, to be handed to another process. It stays the segment's.
+MPSHM_MUST_USE int mpshm_segment_fd(const struct mpshm_segment_t *segment, int *fd);
+
+// Bytes of the whole segment.
+MPSHM_MUST_USE int mpshm_segment_size(const struct mpshm_segment_t *segment, uint64_t *bytes);
+
+// How many objects the segment has.
+MPSHM_MUST_USE int mpshm_segment_objects(const struct mpshm_segment_t *segment, uint64_t *count);
+
+// How many processes own or may own something in the segment and are not proven dead.
+MPSHM_MUST_USE int mpshm_segment_participants(const struct mpshm_segment_t *segment, uint64_t *count);
+
+// Repairs everything that dead participants left in the segment. Nobody has to call it: whoever
+// trips over a dead one's mark repairs that mark.
+MPSHM_MUST_USE int mpshm_segment_recover(const struct mpshm_segment_t *segment);
+
+// Closes the handle; NULL is a no-op. The name, and who else is attached, are not touched.
+void mpshm_segment_close(struct mpshm_segment_t *segment);
+
+// Removes the name of a segment. Who is attached stays attached. Errors: ENOTFOUND, EINVAL, EPERM.
+MPSHM_MUST_USE int mpshm_segment_unlink(const char *name);
+
+// Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_BOOL) that begins as `*initial`.
+//
+// `segment` NULL: in a segment of its own, named `name`, or anonymous when `name` is NULL too (forked
+// children inherit it). Otherwise the object `name` of that segment. So for every _create below.
+// Errors: EEXISTS, EINVAL, ENOSPACE, ELIMIT.
+MPSHM_MUST_USE
+int mpshm_value_create(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       uint32_t type_code,
+                       const void *initial,
+                       struct mpshm_value_t **value);
+
+// Opens a value, which must be of the type `type_code`. Errors: ENOTFOUND, ETYPE, EVERSION,
+// ECORRUPT, EPERM. So for every _open below.
+MPSHM_MUST_USE
+int mpshm_value_open(const struct mpshm_segment_t *segment,
+                     const char *name,
+                     uint32_t type_code,
+                     struct mpshm_value_t **value);
+
+// Opens a value, or makes it; of several who do so at once, one makes it.
+MPSHM_MUST_USE
+int mpshm_value_open_or_create(const struct mpshm_segment_t *segment,
+                               const char *name,
+                               uint32_t type_code,
+                               const void *initial,
+                               struct mpshm_value_t **value);
+
+// Closes the handle; NULL is a no-op. The value stays for others, a name until it is unlinked.
+void mpshm_value_close(struct mpshm_value_t *value);
+
+// Copies the value to `*out`, which has the type's size.
+MPSHM_MUST_USE int mpshm_value_load(const struct mpshm_value_t *value, void *out);
+
+// Replaces the value by `*new_value`.
+MPSHM_MUST_USE int mpshm_value_store(const struct mpshm_value_t *value, const void *new_value);
+
+// Replaces the value by `*new_value`; the one before goes to `*out`, unless that is NULL.
+MPSHM_MUST_USE int mpshm_value_swap(const struct mpshm_value_t *value, const void *new_value, void *out);
+
+// Replaces the value by `*new_value` if it is `*expected` (floats: the same bits), and says in
+// `*exchanged` whether it did. If not, the value that was found goes to `*expected`.
+MPSHM_MUST_USE
+int mpshm_value_compare_exchange(const struct mpshm_value_t *value,
+                                 void *expected,
+                                 const void *new_value,
+                                 bool *exchanged);
+
+// Adds `*delta` (integers wrap; not for bool); the value before goes to `*out`, unless that is NULL. So
+// for the others that follow.
+MPSHM_MUST_USE int mpshm_value_fetch_add(const struct mpshm_value_t *value, const void *delta, void *out);
+
+// Subtracts.
+MPSHM_MUST_USE int mpshm_value_fetch_sub(const struct mpshm_value_t *value, const void *delta, void *out);
+
+// Keeps the smaller.
+MPSHM_MUST_USE int mpshm_value_fetch_min(const struct mpshm_value_t *value, const void *other, void *out);
+
+// Keeps the greater.
+MPSHM_MUST_USE int mpshm_value_fetch_max(const struct mpshm_value_t *value, const void *other, void *out);
+
+// Keeps the bits that are in both (not for floats).
+MPSHM_MUST_USE int mpshm_value_fetch_and(const struct mpshm_value_t *value, const void *bits, void *out);
+
+// Keeps the bits that are in either (not for floats).
+MPSHM_MUST_USE int mpshm_value_fetch_or(const struct mpshm_value_t *value, const void *bits, void *out);
+
+// Keeps the bits that are in one of the two (not for floats).
+MPSHM_MUST_USE int mpshm_value_fetch_xor(const struct mpshm_value_t *value, const void *bits, void *out);
+
+// Adds to an int64_t without a detour through pointers; the value before goes to `*out`, unless that is NULL.
+// ETYPE when the value is of another type.
+MPSHM_MUST_USE int mpshm_value_i64_fetch_add(const struct mpshm_value_t *value, int64_t delta, int64_t *out);
+
+// Copies an int64_t to `*out`. ETYPE when the value is of another type.
+MPSHM_MUST_USE int mpshm_value_i64_load(const struct mpshm_value_t *value, int64_t *out);
+
+// Replaces an int64_t. ETYPE when the value is of another type.
+MPSHM_MUST_USE int mpshm_value_i64_store(const struct mpshm_value_t *value, int64_t new_value);
+
+// Takes the value's lock, as Python's get_lock(). It keeps out who takes it too, nobody else.
+//
+// 0, or: EOWNERDEAD (the owner died, the lock is held now: make the data whole, then
+// mpshm_value_mark_consistent()), ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT, EDEADLOCK,
+// EINTERRUPTED. The lock belongs to the calling thread.
+MPSHM_MUST_USE int mpshm_value_lock(const struct mpshm_value_t *value, int64_t timeout_ns);
+
+// Gives the value's lock back. ENOTOWNER when this thread does not hold it.
+MPSHM_MUST_USE int mpshm_value_unlock(const struct mpshm_value_t *value);
+
+// Says that the data are whole again after EOWNERDEAD. ENOTOWNER when this thread does not hold the lock.
+MPSHM_MUST_USE int mpshm_value_mark_consistent(const struct mpshm_value_t *value);
+
+// Makes an array of `length` zeros of the type `type_code`; place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_array_create(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       uint32_t type_code,
+                       uint64_t length,
+                       struct mpshm_array_t **array);
+
+// Opens an array of the type `type_code`, whatever its length.
+MPSHM_MUST_USE
+int mpshm_array_open(const struct mpshm_segment_t *segment,
+                     const char *name,
+                     uint32_t type_code,
+                     struct mpshm_array_t **array);
+
+// Opens an array, or makes it; an existing one keeps its length.
+MPSHM_MUST_USE
+int mpshm_array_open_or_create(const struct mpshm_segment_t *segment,
+                               const char *name,
+                               uint32_t type_code,
+                               uint64_t length,
+                               struct mpshm_array_t **array);
+
+// Closes the handle; NULL is a no-op.
+void mpshm_array_close(struct mpshm_array_t *array);
+
+// The number of elements.
+MPSHM_MUST_USE int mpshm_array_length(const struct mpshm_array_t *array, uint64_t *length);
+
+// Copies element `index` to `*out`. EINVAL when there is none; so for all that follow.
+MPSHM_MUST_USE int mpshm_array_load(const struct mpshm_array_t *array, uint64_t index, void *out);
+
+// Replaces element `index` by `*new_value`.
+MPSHM_MUST_USE
+int mpshm_array_store(const struct mpshm_array_t *array,
+                      uint64_t index,
+                      const void *new_value);
+
+// Adds `*delta` to element `index` (not for bool); the one before goes to `*out`, unless that is NULL.
+MPSHM_MUST_USE
+int mpshm_array_fetch_add(const struct mpshm_array_t *array,
+                          uint64_t index,
+                          const void *delta,
+                          void *out);
+
+// Copies `count` elements from `start` on to `out`, which has room for them. Each element is read
+// atomically, all of them are not: take the lock for that.
+MPSHM_MUST_USE
+int mpshm_array_read(const struct mpshm_array_t *array,
+                     uint64_t start,
+                     uint64_t count,
+                     void *out);
+
+// Replaces `count` elements from `start` on by those at `from`. When they reach past the end, none is.
+MPSHM_MUST_USE
+int mpshm_array_write(const struct mpshm_array_t *array,
+                      uint64_t start,
+                      uint64_t count,
+                      const void *from);
+
+// Takes the array's lock; as mpshm_value_lock().
+MPSHM_MUST_USE int mpshm_array_lock(const struct mpshm_array_t *array, int64_t timeout_ns);
+
+// Gives the array's lock back. ENOTOWNER when this thread does not hold it.
+MPSHM_MUST_USE int mpshm_array_unlock(const struct mpshm_array_t *array);
+
+// Says that the data are whole again after EOWNERDEAD. ENOTOWNER when this thread does not hold the lock.
+MPSHM_MUST_USE int mpshm_array_mark_consistent(const struct mpshm_array_t *array);
+
+// Makes a mutex with `size` bytes of data, zeroed and aligned to `align` (a power of two up to 128 that
+// divides `size`; 1 for a size of 0). `type_code` is MPSHM_BYTES, or a scalar's for which size and
+// align may be 0. Place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_mutex_create(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       uint32_t type_code,
+                       size_t size,
+                       size_t align,
+                       struct mpshm_mutex_t **mutex);
+
+// Opens a mutex whose data have that type, size and alignment.
+MPSHM_MUST_USE
+int mpshm_mutex_open(const struct mpshm_segment_t *segment,
+                     const char *name,
+                     uint32_t type_code,
+                     size_t size,
+                     size_t align,
+                     struct mpshm_mutex_t **mutex);
+
+// Opens a mutex, or makes it.
+MPSHM_MUST_USE
+int mpshm_mutex_open_or_create(const struct mpshm_segment_t *segment,
+                               const char *name,
+                               uint32_t type_code,
+                               size_t size,
+                               size_t align,
+                               struct mpshm_mutex_t **mutex);
+
+// Closes the handle; NULL is a no-op. A lock that is held through it stays held.
+void mpshm_mutex_close(struct mpshm_mutex_t *mutex);
+
+// Locks; as mpshm_value_lock(): 0, EOWNERDEAD (held), ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT,
+// EDEADLOCK, EINTERRUPTED.
+MPSHM_MUST_USE int mpshm_mutex_lock(const struct mpshm_mutex_t *mutex, int64_t timeout_ns);
+
+// Unlocks. ENOTOWNER when this thread of this process does not hold the lock.
+MPSHM_MUST_USE int mpshm_mutex_unlock(const struct mpshm_mutex_t *mutex);
+
+// Says that the data are whole again after EOWNERDEAD; unlocked without it, the mutex is lost. ENOTOWNER
+// when this thread does not hold the lock.
+MPSHM_MUST_USE int mpshm_mutex_mark_consistent(const struct mpshm_mutex_t *mutex);
+
+// Where the data lie; to be touched only with the lock held, until the handle is closed. `size` may be
+// NULL.
+MPSHM_MUST_USE int mpshm_mutex_data(const struct mpshm_mutex_t *mutex, void **data, size_t *size);
+
+// Sets the defaults: 1024 messages of up to 4096 bytes.
+MPSHM_MUST_USE int mpshm_queue_options_init(struct mpshm_queue_options_t *options);
+
+// Bytes that such a queue needs in a segment of 64 participants. `options` may be NULL.
+MPSHM_MUST_USE int mpshm_queue_size_for(const struct mpshm_queue_options_t *options, uint64_t *bytes);
+
+// Makes a queue; `options` may be NULL. Place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_queue_create(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       const struct mpshm_queue_options_t *options,
+                       struct mpshm_queue_t **queue);
+
+// Opens a queue, whose items must be as `options` say (NULL: messages); it has its own capacity.
+MPSHM_MUST_USE
+int mpshm_queue_open(const struct mpshm_segment_t *segment,
+                     const char *name,
+                     const struct mpshm_queue_options_t *options,
+                     struct mpshm_queue_t **queue);
+
+// Opens a queue, or makes it.
+MPSHM_MUST_USE
+int mpshm_queue_open_or_create(const struct mpshm_segment_t *segment,
+                               const char *name,
+                               const struct mpshm_queue_options_t *options,
+                               struct mpshm_queue_t **queue);
+
+// Another handle of the same queue, for another thread.
+MPSHM_MUST_USE int mpshm_queue_clone(const struct mpshm_queue_t *queue, struct mpshm_queue_t **other);
+
+// Closes the handle; NULL is a no-op. What it has reserved is given up, what it has claimed goes back to
+// be delivered again. To end the queue for everybody, see mpshm_queue_shutdown().
+void mpshm_queue_close(struct mpshm_queue_t *queue);
+
+// Pushes a copy of `length` bytes (for a queue of items: exactly an item's), waiting for room at most
+// `timeout_ns`. Visible to every consumer on return.
+// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, ETOOBIG, EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_queue_push(struct mpshm_queue_t *queue,
+                     const void *data,
+                     size_t length,
+                     int64_t timeout_ns);
+
+// Pops the oldest item into `buffer` of `size` bytes, waiting for one at most `timeout_ns`; `*length`, unless
+// that is NULL, gets its length. A message that the buffer is too short for goes back: ETOOBIG.
+// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_queue_pop(struct mpshm_queue_t *queue,
+                    void *buffer,
+                    size_t size,
+                    int64_t timeout_ns,
+                    size_t *length);
+
+// Reserves a block to write a message of up to `length` bytes into, at `*data`; one at a time for each
+// handle. Then mpshm_queue_commit() or mpshm_queue_abort(). Not for items of up to 8 bytes.
+// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, ETOOBIG, EBUSY (one is reserved), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_queue_reserve(struct mpshm_queue_t *queue,
+                        size_t length,
+                        int64_t timeout_ns,
+                        void **data);
+
+// Pushes the first `length` bytes of the reserved block as one message. If others filled the queue
+// meanwhile, waits for as long as the reservation was allowed to; then EFULL or ETIMEDOUT, and the block
+// stays reserved. Other errors: ECLOSED, ETOOBIG (more than was reserved), ENOTOWNER (nothing is reserved).
+MPSHM_MUST_USE int mpshm_queue_commit(struct mpshm_queue_t *queue, size_t length);
+
+// Gives the reserved block up; nothing is pushed. ENOTOWNER when nothing is reserved.
+MPSHM_MUST_USE int mpshm_queue_abort(struct mpshm_queue_t *queue);
+
+// Claims the oldest message, to be read in place: `*length` bytes at `*data`; one at a time for each
+// handle. Then mpshm_queue_release() or mpshm_queue_give_back(). If this process dies with the claim,
+// the message is delivered again. Not for items of up to 8 bytes.
+// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED, EBUSY (one is claimed), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_queue_claim(struct mpshm_queue_t *queue,
+                      int64_t timeout_ns,
+                      const void **data,
+                      size_t *length);
+
+// How often the claimed message has been handed to a consumer, this time included: 1 is the ordinary case.
+MPSHM_MUST_USE int mpshm_queue_deliveries(const struct mpshm_queue_t *queue, uint64_t *deliveries);
+
+// Ends the claim: the message is consumed. ENOTOWNER when nothing is claimed.
+MPSHM_MUST_USE int mpshm_queue_release(struct mpshm_queue_t *queue);
+
+// Ends the claim: the message goes back, to be delivered again. ENOTOWNER when nothing is claimed.
+MPSHM_MUST_USE int mpshm_queue_give_back(struct mpshm_queue_t *queue);
+
+// Ends the queue for everybody: pushes say ECLOSED, pops too once everything has been taken. Also twice.
+MPSHM_MUST_USE int mpshm_queue_shutdown(const struct mpshm_queue_t *queue);
+
+// Whether the queue was shut down.
+MPSHM_MUST_USE int mpshm_queue_is_shut_down(const struct mpshm_queue_t *queue, bool *shut_down);
+
+// Items that can be popped: exact when nobody else acts, else true at some moment of the call.
+MPSHM_MUST_USE int mpshm_queue_length(const struct mpshm_queue_t *queue, uint64_t *length);
+
+// Items that the queue holds at most.
+MPSHM_MUST_USE int mpshm_queue_capacity(const struct mpshm_queue_t *queue, uint64_t *capacity);
+
+// Bytes of the longest message, or of an item.
+MPSHM_MUST_USE int mpshm_queue_message_max(const struct mpshm_queue_t *queue, uint64_t *bytes);
+
+// Sets the defaults.
+MPSHM_MUST_USE int mpshm_process_options_init(struct mpshm_process_options_t *options);
+
+// Forks a child that calls `function(context)` and exits with what that returns, without running the
+// parent's atexit handlers; output buffers are flushed on both sides. `options` may be NULL.
+// Errors: EINVAL, ELIMIT, ENOSPACE.
+MPSHM_MUST_USE
+int mpshm_process_spawn(mpshm_process_fn function,
+                        void *context,
+                        const struct mpshm_process_options_t *options,
+                        struct mpshm_process_t **process);
+
+// Waits for the child to end, at most `timeout_ns`; `*status`, unless that is NULL, gets its exit
+// code, −N when signal N killed it, or MPSHM_STATUS_UNKNOWN. Again and again.
+// Errors: ETIMEDOUT (it runs), EFORKED.
+MPSHM_MUST_USE int mpshm_process_join(const struct mpshm_process_t *process, int64_t timeout_ns, int *status);
+
+// Whether the child runs; a stopped one does.
+MPSHM_MUST_USE int mpshm_process_is_alive(const struct mpshm_process_t *process, bool *alive);
+
+// Sends a signal; to a child that has ended, nothing. Errors: EINVAL, EFORKED.
+MPSHM_MUST_USE int mpshm_process_signal(const struct mpshm_process_t *process, int signal);
+
+// Sends SIGKILL.
+MPSHM_MUST_USE int mpshm_process_kill(const struct mpshm_process_t *process);
+
+// Sends SIGTERM.
+MPSHM_MUST_USE int mpshm_process_terminate(const struct mpshm_process_t *process);
+
+// The child's process id.
+MPSHM_MUST_USE int mpshm_process_pid(const struct mpshm_process_t *process, int32_t *pid);
+
+// A descriptor that becomes readable when the child ends, for poll(2). It stays the handle's.
+MPSHM_MUST_USE int mpshm_process_fd(const struct mpshm_process_t *process, int *fd);
+
+// Closes the handle; NULL is a no-op. A child that runs goes on (MPSHM_PROCESS_DAEMON: is killed).
+void mpshm_process_close(struct mpshm_process_t *process);
+
+// How many processors this process may use: affinity and control group.
+uint32_t mpshm_cpu_count(void);
+
+// Sets the defaults.
+MPSHM_MUST_USE int mpshm_pool_options_init(struct mpshm_pool_options_t *options);
+
+// Makes a pool of `workers` processes, 1 to 1000. `options` may be NULL. The workers are killed when the
+// thread that calls this ends. Errors: EINVAL, ENOSPACE, ELIMIT.
+MPSHM_MUST_USE
+int mpshm_pool_create(uint32_t workers,
+                      const struct mpshm_pool_options_t *options,
+                      struct mpshm_pool_t **pool);
+
+// Hands a task with a copy of `length` bytes at `input` to the workers, and does not wait.
+// Errors: ETOOBIG (more than message_max), ECLOSED, EFORKED.
+MPSHM_MUST_USE
+int mpshm_pool_submit(const struct mpshm_pool_t *pool,
+                      mpshm_task_fn function,
+                      const void *input,
+                      size_t length,
+                      struct mpshm_task_t **task);
+
+// Appends `length` bytes to the result. To be called by a task's function.
+MPSHM_MUST_USE int mpshm_output_write(struct mpshm_output_t *output, const void *data, size_t length);
+
+// Waits for the task's result, at most `timeout_ns`, and copies it to `buffer` of `size` bytes; `*length`,
+// unless that is NULL, gets the length that it has. Again and again.
+// Errors: ETASKFAILED, EWORKERDIED, ECANCELLED, ETIMEDOUT, ETOOBIG (`*length` says what it needs),
+// EINTERRUPTED, EFORKED.
+MPSHM_MUST_USE
+int mpshm_task_get(const struct mpshm_task_t *task,
+                   void *buffer,
+                   size_t size,
+                   int64_t timeout_ns,
+                   size_t *length);
+
+// Closes the handle; NULL is a no-op. The task goes on, its result is forgotten.
+void mpshm_task_close(struct mpshm_task_t *task);
+
+// Calls `function` for each of `count` items of `item_size` bytes at `items` in the workers, and waits; the
+// results of `result_size` bytes each go to `results`, in order. `chunk` items go to a worker at a time; 0
+// = as many as seems best. On an error the content of `results` is undefined.
+// Errors: ETASKFAILED, EWORKERDIED, ECLOSED, EINVAL, ETOOBIG, EINTERRUPTED, EFORKED.
+MPSHM_MUST_USE
+int mpshm_pool_map(const struct mpshm_pool_t *pool,
+                   mpshm_map_fn function,
+                   const void *items,
+                   size_t item_size,
+                   size_t count,
+                   void *results,
+                   size_t result_size,
+                   size_t chunk);
+
+// Takes no more tasks, waits at most `timeout_ns` until all have ended, and ends the workers.
+// Errors: ETIMEDOUT, EINTERRUPTED, EFORKED.
+MPSHM_MUST_USE int mpshm_pool_finish(const struct mpshm_pool_t *pool, int64_t timeout_ns);
+
+// Ends the workers now; tasks that have not ended say ECANCELLED.
+MPSHM_MUST_USE int mpshm_pool_terminate(const struct mpshm_pool_t *pool);
+
+// How many workers the pool keeps.
+MPSHM_MUST_USE int mpshm_pool_workers(const struct mpshm_pool_t *pool, uint64_t *workers);
+
+// Terminates the pool and closes the handle; NULL is a no-op.
+void mpshm_pool_close(struct mpshm_pool_t *pool);
+
+// Makes a canceller.
+MPSHM_MUST_USE int mpshm_canceller_create(struct mpshm_canceller_t **canceller);
+
+// From here to mpshm_canceller_leave(), blocking calls of this thread end when the canceller is used. Regions
+// nest.
+MPSHM_MUST_USE int mpshm_canceller_enter(const struct mpshm_canceller_t *canceller);
+
+// Ends this thread's innermost region. EINVAL when it is in none.
+MPSHM_MUST_USE int mpshm_canceller_leave(void);
+
+// Ends the blocking calls, now and until mpshm_canceller_reset(). From any thread; async-signal-safe.
+MPSHM_MUST_USE int mpshm_canceller_cancel(const struct mpshm_canceller_t *canceller);
+
+// Makes calls block again.
+MPSHM_MUST_USE int mpshm_canceller_reset(const struct mpshm_canceller_t *canceller);
+
+// Closes the handle; NULL is a no-op. Regions that were entered keep it alive.
+void mpshm_canceller_close(struct mpshm_canceller_t *canceller);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* MPSHM_H */

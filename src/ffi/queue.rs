@@ -1,0 +1,637 @@
+//! Queues.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::segment::mpshm_segment_t;
+use crate::ffi::{
+    MPSHM_BYTES, bytes, call, check_flags, check_out, check_size, deadline, free, given, given_mut,
+    hand_out, invalid, item, place, put,
+};
+use crate::layout::plain::TypeTag;
+use crate::os::clock::Deadline;
+use crate::os::fork;
+use crate::queue::core::Core;
+use crate::queue::error::Failure;
+use crate::queue::exchange::{Held, Reserved};
+use crate::queue::{QueueOptions, fits_slot};
+use std::ffi::{c_char, c_int, c_void};
+
+/// A bounded queue in shared memory, for any number of producers and consumers. A handle is used by one
+/// thread at a time; mpshm_queue_clone() gives another. It works on both sides of a fork.
+pub struct mpshm_queue_t {
+    core: Core,
+    /// Bytes of an item; 0 = messages of any length.
+    item_size: usize,
+    /// The block between reserve and commit, for how many bytes, and until when a commit may wait.
+    reserved: Option<(Reserved, usize, Deadline)>,
+    claimed: Option<Held>,
+    /// The process that reserved or claimed.
+    process: u32,
+}
+
+/// How a queue is made, or which one is expected. Set by mpshm_queue_options_init(), then changed.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct mpshm_queue_options_t {
+    /// Bytes of this struct, as mpshm_queue_options_init() sets it.
+    pub struct_size: usize,
+    /// 0: no flags are known yet.
+    pub flags: u64,
+    /// Items that the queue holds at most, exactly: 1 to 2^26; 1024 by default.
+    pub capacity: u64,
+    /// Bytes of an item; 0, the default, for messages of 0 to message_max bytes. Items of up to 8 bytes
+    /// travel in the ring's slots: faster, but lost with a consumer that dies just as it takes one.
+    pub item_size: usize,
+    /// Alignment of an item; 0 = the largest power of two up to 8 that divides
+    /// item_size. Rust's side has to agree: give `_Alignof` of the type.
+    pub item_align: usize,
+    /// Bytes of the longest message; 4096 by default.
+    pub message_max: u64,
+    /// MPSHM_BYTES, a scalar's code (item_size and item_align may then be 0), or a number from 256 on that
+    /// tells the user's types apart.
+    pub type_code: u32,
+    /// Alignment of messages in place, a power of two up to 128; 16 by default.
+    pub message_align: u32,
+    /// Blocks that a process may hold (reserved or claimed) without taking from the capacity; 4 by default.
+    pub leases: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+const DEFAULTS: mpshm_queue_options_t = mpshm_queue_options_t {
+    struct_size: size_of::<mpshm_queue_options_t>(),
+    flags: 0,
+    capacity: 1024,
+    item_size: 0,
+    item_align: 0,
+    message_max: 4096,
+    type_code: MPSHM_BYTES,
+    message_align: 16,
+    leases: 4,
+    reserved: 0,
+};
+
+/// # Safety
+/// `options` is NULL or valid.
+unsafe fn read(options: *const mpshm_queue_options_t) -> Result<(QueueOptions, TypeTag)> {
+    // SAFETY: the caller's word.
+    let options = unsafe { options.as_ref() }.unwrap_or(&DEFAULTS);
+    check_size::<mpshm_queue_options_t>(options.struct_size)?;
+    check_flags(options.flags, 0)?;
+    if options.reserved != 0 {
+        return Err(invalid("the reserved field of the queue's options is not 0"));
+    }
+    let scalar = (1..12).contains(&options.type_code);
+    let align = match (options.item_size, options.item_align) {
+        (0, _) if !scalar => 1,
+        (size, 0) if !scalar => 1 << size.trailing_zeros().min(3),
+        (_, align) => align,
+    };
+    let item = item(options.type_code, options.item_size, align)?;
+    let read = QueueOptions::new(options.capacity)
+        .message_max(options.message_max)
+        .align(options.message_align)
+        .leases(options.leases);
+    Ok((read, item))
+}
+
+fn handle(core: Core, item: TypeTag) -> mpshm_queue_t {
+    mpshm_queue_t { core, item_size: item.size as usize, reserved: None, claimed: None, process: 0 }
+}
+
+fn refused(failure: Failure, full: bool, waits: bool) -> Error {
+    let error: Error = if full { failure.push(()).into() } else { failure.pop().into() };
+    // A call that does not wait says what it found, one that waits says that its time is over.
+    match error.kind() {
+        ErrorKind::TimedOut if !waits && full => Error::new(ErrorKind::Full, "the queue is full"),
+        ErrorKind::TimedOut if !waits => Error::new(ErrorKind::Empty, "the queue is empty"),
+        _ => error,
+    }
+}
+
+/// Sets the defaults: 1024 messages of up to 4096 bytes.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_options_init(options: *mut mpshm_queue_options_t) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointer.
+        unsafe { put(options, DEFAULTS, "options") }
+    })
+}
+
+/// Bytes that such a queue needs in a segment of 64 participants. `options` may be NULL.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_size_for(
+    options: *const mpshm_queue_options_t,
+    bytes: *mut u64,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointers.
+        unsafe {
+            let (options, item) = read(options)?;
+            put(bytes, options.size(item)?, "bytes")
+        }
+    })
+}
+
+/// Makes a queue; `options` may be NULL. Place and errors as mpshm_value_create().
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_create(
+    segment: *const mpshm_segment_t,
+    name: *const c_char,
+    options: *const mpshm_queue_options_t,
+    queue: *mut *mut mpshm_queue_t,
+) -> c_int {
+    call(|| {
+        check_out(queue, "queue")?;
+        // SAFETY: the caller's pointers.
+        unsafe {
+            let (options, item) = read(options)?;
+            let place = place(segment, name, true)?;
+            let core = Core::create(place, |participants| options.shape(item, participants), item)?;
+            hand_out(queue, handle(core, item));
+        }
+        Ok(())
+    })
+}
+
+/// Opens a queue, whose items must be as `options` say (NULL: messages); it has its own capacity.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_open(
+    segment: *const mpshm_segment_t,
+    name: *const c_char,
+    options: *const mpshm_queue_options_t,
+    queue: *mut *mut mpshm_queue_t,
+) -> c_int {
+    call(|| {
+        check_out(queue, "queue")?;
+        // SAFETY: the caller's pointers.
+        unsafe {
+            let (_, item) = read(options)?;
+            hand_out(queue, handle(Core::open(place(segment, name, false)?, item)?, item));
+        }
+        Ok(())
+    })
+}
+
+/// Opens a queue, or makes it.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_open_or_create(
+    segment: *const mpshm_segment_t,
+    name: *const c_char,
+    options: *const mpshm_queue_options_t,
+    queue: *mut *mut mpshm_queue_t,
+) -> c_int {
+    call(|| {
+        check_out(queue, "queue")?;
+        // SAFETY: the caller's pointers.
+        unsafe {
+            let (options, item) = read(options)?;
+            let core = place(segment, name, false)?.open_or_create(
+                |place| Core::open(place, item),
+                |place| Core::create(place, |participants| options.shape(item, participants), item),
+            )?;
+            hand_out(queue, handle(core, item));
+        }
+        Ok(())
+    })
+}
+
+/// Another handle of the same queue, for another thread.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_clone(
+    queue: *const mpshm_queue_t,
+    other: *mut *mut mpshm_queue_t,
+) -> c_int {
+    call(|| {
+        check_out(other, "other")?;
+        // SAFETY: the caller's pointers.
+        unsafe {
+            let queue = given(queue, "queue")?;
+            let core = queue.core.another();
+            let item_size = queue.item_size;
+            hand_out(
+                other,
+                mpshm_queue_t { core, item_size, reserved: None, claimed: None, process: 0 },
+            );
+        }
+        Ok(())
+    })
+}
+
+/// Closes the handle; NULL is a no-op. What it has reserved is given up, what it has claimed goes back to
+/// be delivered again. To end the queue for everybody, see mpshm_queue_shutdown().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mpshm_queue_close(queue: *mut mpshm_queue_t) {
+    // SAFETY: the caller's handle.
+    unsafe { free(queue) }
+}
+
+impl Drop for mpshm_queue_t {
+    fn drop(&mut self) {
+        if self.process != fork::generation() {
+            return;
+        }
+        if let Some((reserved, ..)) = self.reserved.take() {
+            self.core.abort(reserved.held);
+        }
+        if let Some(held) = self.claimed.take() {
+            self.core.give_back(held);
+        }
+    }
+}
+
+/// Pushes a copy of `length` bytes (for a queue of items: exactly an item's), waiting for room at most
+/// `timeout_ns`. Visible to every consumer on return.
+/// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, ETOOBIG, EINTERRUPTED.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_push(
+    queue: *mut mpshm_queue_t,
+    data: *const c_void,
+    length: usize,
+    timeout_ns: i64,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointers.
+        let (queue, bytes) = unsafe { (given_mut(queue, "queue")?, bytes(data, length)?) };
+        let waits = timeout_ns != 0;
+        let deadline = deadline(timeout_ns)?;
+        let pushed = if queue.item_size == 0 {
+            let attempt = || queue.core.try_push(bytes);
+            if waits {
+                queue.core.push(bytes, deadline)
+            } else {
+                queue.core.or_repaired(attempt(), attempt)
+            }
+        } else {
+            check_item(length, queue.item_size)?;
+            if fits_slot(length) {
+                let mut eight = [0; 8];
+                eight[..length].copy_from_slice(bytes);
+                let item = u64::from_ne_bytes(eight);
+                if waits {
+                    queue.core.push_item(item, deadline)
+                } else {
+                    queue.core.try_push_item(item)
+                }
+            } else {
+                let attempt = || queue.core.try_push(bytes);
+                if waits {
+                    queue.core.push(bytes, deadline)
+                } else {
+                    queue.core.or_repaired(attempt(), attempt)
+                }
+            }
+        };
+        pushed.map_err(|failure| refused(failure, true, waits))
+    })
+}
+
+/// Pops the oldest item into `buffer` of `size` bytes, waiting for one at most `timeout_ns`; `*length`, unless
+/// that is NULL, gets its length. A message that the buffer is too short for goes back: ETOOBIG.
+/// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EINTERRUPTED.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_pop(
+    queue: *mut mpshm_queue_t,
+    buffer: *mut c_void,
+    size: usize,
+    timeout_ns: i64,
+    length: *mut usize,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointer.
+        let queue = unsafe { given_mut(queue, "queue") }?;
+        if buffer.is_null() && size != 0 {
+            return Err(invalid(format!("a buffer of {size} bytes at NULL")));
+        }
+        let waits = timeout_ns != 0;
+        let deadline = deadline(timeout_ns)?;
+        let says = |count: usize| {
+            if !length.is_null() {
+                // SAFETY: the caller's pointer.
+                unsafe { length.write_unaligned(count) };
+            }
+        };
+        if queue.item_size != 0 && fits_slot(queue.item_size) {
+            if size < queue.item_size {
+                return Err(too_short(queue.item_size, size));
+            }
+            let item =
+                if waits { queue.core.pop_item(deadline) } else { queue.core.try_pop_item() };
+            let item = item.map_err(|failure| refused(failure, false, waits))?.to_ne_bytes();
+            // SAFETY: the buffer has `size` bytes, which is no less.
+            unsafe { buffer.cast::<u8>().copy_from_nonoverlapping(item.as_ptr(), queue.item_size) };
+            says(queue.item_size);
+            return Ok(());
+        }
+        let held = claim(queue, deadline, waits)?;
+        let count = queue.core.length(held).inspect_err(|_| queue.core.release(held))?;
+        if count > size {
+            queue.core.give_back(held);
+            return Err(too_short(count, size));
+        }
+        if count > 0 {
+            // SAFETY: the block is ours and holds `count` bytes; the buffer has no fewer.
+            unsafe {
+                queue.core.payload(held.block).copy_to_nonoverlapping(buffer.cast(), count);
+            }
+        }
+        queue.core.release(held);
+        says(count);
+        Ok(())
+    })
+}
+
+fn check_item(length: usize, item: usize) -> Result<()> {
+    if length == item {
+        return Ok(());
+    }
+    Err(invalid(format!("an item of {length} bytes in a queue of items of {item}")))
+}
+
+fn too_short(message: usize, buffer: usize) -> Error {
+    let text = format!("the message has {message} bytes, the buffer {buffer}");
+    Error::new(ErrorKind::TooBig, text)
+}
+
+fn claim(queue: &mpshm_queue_t, deadline: Deadline, waits: bool) -> Result<Held> {
+    let attempt = || queue.core.try_claim();
+    let claimed =
+        if waits { queue.core.claim(deadline) } else { queue.core.or_repaired(attempt(), attempt) };
+    claimed.map_err(|failure| refused(failure, false, waits))
+}
+
+fn in_place(queue: &mpshm_queue_t) -> Result<()> {
+    if queue.item_size != 0 && fits_slot(queue.item_size) {
+        let text = format!(
+            "items of {} bytes travel in slots and have no place in memory",
+            queue.item_size
+        );
+        return Err(invalid(text));
+    }
+    Ok(())
+}
+
+/// Reserves a block to write a message of up to `length` bytes into, at `*data`; one at a time for each
+/// handle. Then mpshm_queue_commit() or mpshm_queue_abort(). Not for items of up to 8 bytes.
+/// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, ETOOBIG, EBUSY (one is reserved), EINTERRUPTED.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_reserve(
+    queue: *mut mpshm_queue_t,
+    length: usize,
+    timeout_ns: i64,
+    data: *mut *mut c_void,
+) -> c_int {
+    call(|| {
+        check_out(data, "data")?;
+        // SAFETY: the caller's pointer.
+        let queue = unsafe { given_mut(queue, "queue") }?;
+        in_place(queue)?;
+        if queue.item_size != 0 {
+            check_item(length, queue.item_size)?;
+        }
+        forget_of_the_parent(queue);
+        if queue.reserved.is_some() {
+            return Err(Error::new(
+                ErrorKind::Busy,
+                "a block is reserved already: commit or abort it",
+            ));
+        }
+        queue.core.check_length(length)?;
+        let waits = timeout_ns != 0;
+        let deadline = deadline(timeout_ns)?;
+        let attempt = || queue.core.try_reserve();
+        let reserved = if waits {
+            queue.core.reserve(deadline)
+        } else {
+            queue.core.or_repaired(attempt(), attempt)
+        };
+        let reserved = reserved.map_err(|failure| refused(failure, true, waits))?;
+        queue.reserved = Some((reserved, length, deadline));
+        queue.process = fork::generation();
+        // SAFETY: checked above.
+        unsafe { put(data, queue.core.payload(reserved.held.block).cast(), "data") }
+    })
+}
+
+/// Pushes the first `length` bytes of the reserved block as one message. If others filled the queue
+/// meanwhile, waits for as long as the reservation was allowed to; then EFULL or ETIMEDOUT, and the block
+/// stays reserved. Other errors: ECLOSED, ETOOBIG (more than was reserved), ENOTOWNER (nothing is reserved).
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_commit(queue: *mut mpshm_queue_t, length: usize) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointer.
+        let queue = unsafe { given_mut(queue, "queue") }?;
+        let (reserved, room, deadline) = reservation(queue)?;
+        if length > room {
+            let text = format!("a commit of {length} bytes, {room} were reserved");
+            return Err(Error::new(ErrorKind::TooBig, text));
+        }
+        if queue.item_size != 0 {
+            check_item(length, queue.item_size)?;
+        }
+        let waits = !deadline.has_passed();
+        let committed = match queue.core.try_commit(reserved, length as u32) {
+            Err(failure) if failure.is_full() && waits => {
+                queue.core.commit(reserved, length as u32, deadline)
+            }
+            other => other,
+        };
+        committed.map_err(|failure| refused(failure, true, waits))?;
+        queue.reserved = None;
+        Ok(())
+    })
+}
+
+/// Gives the reserved block up; nothing is pushed. ENOTOWNER when nothing is reserved.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_abort(queue: *mut mpshm_queue_t) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointer.
+        let queue = unsafe { given_mut(queue, "queue") }?;
+        let (reserved, ..) = reservation(queue)?;
+        queue.core.abort(reserved.held);
+        queue.reserved = None;
+        Ok(())
+    })
+}
+
+/// Claims the oldest message, to be read in place: `*length` bytes at `*data`; one at a time for each
+/// handle. Then mpshm_queue_release() or mpshm_queue_give_back(). If this process dies with the claim,
+/// the message is delivered again. Not for items of up to 8 bytes.
+/// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED, EBUSY (one is claimed), EINTERRUPTED.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_claim(
+    queue: *mut mpshm_queue_t,
+    timeout_ns: i64,
+    data: *mut *const c_void,
+    length: *mut usize,
+) -> c_int {
+    call(|| {
+        check_out(data, "data")?;
+        check_out(length, "length")?;
+        // SAFETY: the caller's pointer.
+        let queue = unsafe { given_mut(queue, "queue") }?;
+        in_place(queue)?;
+        forget_of_the_parent(queue);
+        if queue.claimed.is_some() {
+            return Err(Error::new(ErrorKind::Busy, "a message is claimed already: release it"));
+        }
+        let held = claim(queue, deadline(timeout_ns)?, timeout_ns != 0)?;
+        let count = queue.core.length(held).inspect_err(|_| queue.core.release(held))?;
+        queue.claimed = Some(held);
+        queue.process = fork::generation();
+        // SAFETY: checked above.
+        unsafe {
+            put(data, queue.core.payload(held.block).cast_const().cast(), "data")?;
+            put(length, count, "length")
+        }
+    })
+}
+
+/// How often the claimed message has been handed to a consumer, this time included: 1 is the ordinary case.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_deliveries(
+    queue: *const mpshm_queue_t,
+    deliveries: *mut u64,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointers.
+        unsafe {
+            let queue = given(queue, "queue")?;
+            let held = claimed(queue)?;
+            put(deliveries, u64::from(queue.core.redelivered(held)) + 1, "deliveries")
+        }
+    })
+}
+
+/// Ends the claim: the message is consumed. ENOTOWNER when nothing is claimed.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_release(queue: *mut mpshm_queue_t) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointer.
+        let queue = unsafe { given_mut(queue, "queue") }?;
+        queue.core.release(claimed(queue)?);
+        queue.claimed = None;
+        Ok(())
+    })
+}
+
+/// Ends the claim: the message goes back, to be delivered again. ENOTOWNER when nothing is claimed.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_give_back(queue: *mut mpshm_queue_t) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointer.
+        let queue = unsafe { given_mut(queue, "queue") }?;
+        queue.core.give_back(claimed(queue)?);
+        queue.claimed = None;
+        Ok(())
+    })
+}
+
+/// What a forked child finds in its copy of a handle is its parent's.
+fn forget_of_the_parent(queue: &mut mpshm_queue_t) {
+    if queue.process != fork::generation() {
+        queue.reserved = None;
+        queue.claimed = None;
+    }
+}
+
+fn reservation(queue: &mpshm_queue_t) -> Result<(Reserved, usize, Deadline)> {
+    check_process(queue)?;
+    queue
+        .reserved
+        .ok_or_else(|| Error::new(ErrorKind::NotOwner, "no block is reserved through this handle"))
+}
+
+fn claimed(queue: &mpshm_queue_t) -> Result<Held> {
+    check_process(queue)?;
+    queue
+        .claimed
+        .ok_or_else(|| Error::new(ErrorKind::NotOwner, "no message is claimed through this handle"))
+}
+
+fn check_process(queue: &mpshm_queue_t) -> Result<()> {
+    if queue.process != 0 && queue.process != fork::generation() {
+        return Err(Error::new(
+            ErrorKind::Forked,
+            "what was reserved or claimed before the fork belongs to the parent process",
+        ));
+    }
+    Ok(())
+}
+
+/// Ends the queue for everybody: pushes say ECLOSED, pops too once everything has been taken. Also twice.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_shutdown(queue: *const mpshm_queue_t) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointer.
+        unsafe { given(queue, "queue") }?.core.close()
+    })
+}
+
+/// Whether the queue was shut down.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_is_shut_down(
+    queue: *const mpshm_queue_t,
+    shut_down: *mut bool,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointers.
+        unsafe { put(shut_down, given(queue, "queue")?.core.is_closed()?, "shut_down") }
+    })
+}
+
+/// Items that can be popped: exact when nobody else acts, else true at some moment of the call.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_length(
+    queue: *const mpshm_queue_t,
+    length: *mut u64,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointers.
+        unsafe { put(length, given(queue, "queue")?.core.len()?, "length") }
+    })
+}
+
+/// Items that the queue holds at most.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_capacity(
+    queue: *const mpshm_queue_t,
+    capacity: *mut u64,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointers.
+        unsafe { put(capacity, given(queue, "queue")?.core.shape().plan.capacity, "capacity") }
+    })
+}
+
+/// Bytes of the longest message, or of an item.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_message_max(
+    queue: *const mpshm_queue_t,
+    bytes: *mut u64,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointers.
+        unsafe { put(bytes, given(queue, "queue")?.core.shape().plan.message_max, "bytes") }
+    })
+}

@@ -1,0 +1,71 @@
+//! `include/mpshm.h` is what the sources say, and the library exports what the list says.
+//!
+//! `MPSHM_UPDATE=1 cargo test --release --test header` writes both anew.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn compare(path: &Path, made: &str) {
+    if std::env::var_os("MPSHM_UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, made).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    let differs = made.lines().zip(committed.lines()).position(|(a, b)| a != b);
+    assert!(
+        committed == made,
+        "{} is not what the sources say (from line {:?} on): run MPSHM_UPDATE=1 cargo test --release --test header",
+        path.display(),
+        differs.map(|line| line + 1)
+    );
+}
+
+#[test]
+fn the_header_is_what_the_sources_say() {
+    let mut builder = cbindgen::Builder::new()
+        .with_config(cbindgen::Config::from_file(root().join("cbindgen.toml")).unwrap());
+    // In the order of the header's sections.
+    for section in [
+        "mod",
+        "error",
+        "segment",
+        "value",
+        "array",
+        "mutex",
+        "queue",
+        "process",
+        "pool",
+        "canceller",
+    ] {
+        builder = builder.with_src(root().join(format!("src/ffi/{section}.rs")));
+    }
+    let mut header = Vec::new();
+    builder.generate().unwrap().write(&mut header);
+    compare(&root().join("include/mpshm.h"), &String::from_utf8(header).unwrap());
+}
+
+#[test]
+fn the_exported_symbols_are_the_listed_ones() {
+    // The library beside this test's own program: target/PROFILE/deps/libmpshm.so.
+    let library = std::env::current_exe().unwrap().with_file_name("libmpshm.so");
+    assert!(library.exists(), "{} was not built", library.display());
+    let output = match Command::new("nm").args(["-D", "--defined-only"]).arg(&library).output() {
+        Ok(output) => output,
+        Err(error) => {
+            println!("skipped: nm is not there ({error})");
+            return;
+        }
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut symbols: Vec<&str> = std::str::from_utf8(&output.stdout)
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2))
+        .collect();
+    symbols.sort_unstable();
+    compare(&root().join("ffi-tests/symbols.txt"), &(symbols.join("\n") + "\n"));
+}
