@@ -10,8 +10,8 @@
 //! - each instruction of the vdso, for that runs in user mode.
 //!
 //! A long way is shortened: the addresses of one full run are kept, and a later child is run at
-//! full speed into a hardware breakpoint on the last instruction before k that had not been
-//! executed earlier in the run, and stepped from there on. A child that takes another way than
+//! full speed into a hardware breakpoint on an instruction shortly before k, as often as it takes, and
+//! stepped from there on. A child that takes another way than
 //! the first one did is noticed ([`Arrival::Strayed`]), and its point is tried again step by step.
 //!
 //! Only x86-64: on processors with load-exclusive and store-exclusive a single step between the
@@ -52,22 +52,26 @@ pub enum Arrival {
 /// The addresses of one full run: `addresses[k]` is what point k would execute next.
 pub struct Route {
     addresses: Vec<u64>,
-    /// For each k, the last point up to it whose address the run met there for the first time.
-    anchors: Vec<usize>,
+    /// For each k, the cheapest point up to it to break at, and how often its address has been
+    /// executed by then.
+    anchors: Vec<(usize, usize)>,
 }
 
 impl Route {
     fn new(addresses: Vec<u64>) -> Self {
-        let mut met = std::collections::HashSet::new();
-        let mut anchor = 0;
+        let mut met = std::collections::HashMap::new();
+        let mut best = (0, 0);
         let anchors = addresses
             .iter()
             .enumerate()
             .map(|(k, &address)| {
-                if met.insert(address) {
-                    anchor = k;
+                let times: &mut usize = met.entry(address).or_default();
+                *times += 1;
+                // The cost of point k by way of point i: its breakpoints met, and k - i steps.
+                if *times <= best.1 + (k - best.0) {
+                    best = (k, *times);
                 }
-                anchor
+                best
             })
             .collect();
         Self { addresses, anchors }
@@ -148,6 +152,9 @@ impl<'a> Traced<'a> {
     pub fn step(&mut self) -> Result<bool, Failure> {
         self.advance()?;
         self.steps += 1;
+        if self.steps % 1024 == 0 {
+            self.in_time()?;
+        }
         Ok(self.page.is_inside())
     }
 
@@ -223,11 +230,11 @@ impl<'a> Traced<'a> {
     pub fn run_to(&mut self, k: usize, route: Option<&Route>) -> Result<Arrival, Failure> {
         assert_eq!(self.steps, 0, "only from the first marker on");
         if let Some(route) = route {
-            let anchor = route.anchors.get(k).copied().unwrap_or(0);
-            if anchor > WORTH && self.set_breakpoint(Some(route.addresses[anchor])) {
-                loop {
+            let (anchor, mut times) = route.anchors.get(k).copied().unwrap_or((0, 0));
+            if anchor > times + WORTH && self.set_breakpoint(Some(route.addresses[anchor])) {
+                while times > 0 {
                     match self.go_on(libc::PTRACE_CONT) {
-                        Ok(()) if self.pending == 0 => break,
+                        Ok(()) if self.pending == 0 => times -= 1,
                         Ok(()) => {}
                         Err(_) if self.page.is_after() => return Ok(Arrival::Strayed),
                         Err(failure) => return Err(failure),
@@ -256,9 +263,6 @@ impl<'a> Traced<'a> {
         let mut addresses = vec![self.address];
         while self.step()? {
             addresses.push(self.address);
-            if self.steps % 1024 == 0 {
-                self.in_time()?;
-            }
         }
         Ok(Route::new(addresses))
     }
