@@ -16,11 +16,14 @@
 //! | an operation that never ends, one that sleeps in the kernel, one that faults, one that panics | `hang`, `hang`, `died`, `died` |
 
 mod lab;
+#[path = "lab/queues.rs"]
+mod queues;
 #[cfg(target_arch = "x86_64")]
 #[path = "lab/toys.rs"]
 mod toys;
 
 use lab::{Lab, Options};
+use queues::{Form, Op, Queued};
 
 fn main() {
     if !cfg!(target_arch = "x86_64") {
@@ -39,9 +42,28 @@ fn main() {
     let before = lab::residue::Residue::now();
     let mut lab = Lab::new(options);
     toys::run(&mut lab);
+    for items in [0, queues::CAPACITY / 2, queues::CAPACITY] {
+        run_queue::<queues::Blocks>(&mut lab, items);
+        run_queue::<queues::Slots>(&mut lab, items);
+    }
     let left = before.compare();
     lab.test("nothing is left behind", left);
     println!("total: killed {}, stopped {}, failed {}", lab.killed, lab.stopped, lab.failed_points);
     println!("{} passed, {} failed", lab.passed, lab.failed);
     std::process::exit(i32::from(lab.failed > 0));
+}
+
+fn run_queue<F: Form>(lab: &mut Lab, items: usize) {
+    let mut operations = vec![Op::Push, Op::Pop, Op::Close];
+    if F::REDELIVERS {
+        operations.extend([Op::GiveBack, Op::Abort]);
+    }
+    if items == 0 {
+        operations.push(Op::WaitToPop);
+    } else if items == queues::CAPACITY {
+        operations.push(Op::WaitToPush);
+    }
+    for op in operations {
+        lab.run(&Queued::<F>::new(op, items));
+    }
 }

@@ -22,6 +22,7 @@ pub mod process;
 pub mod residue;
 pub mod trace;
 pub mod verdict;
+pub mod view;
 pub mod watch;
 
 pub use page::Page;
@@ -72,9 +73,9 @@ pub trait Scenario {
         PATIENCE
     }
 
-    /// Whether stages of survivors must not go back from one k to the next.
-    fn stages_in_order(&self) -> bool {
-        true
+    /// The stages that kills at all points must show between them; empty = not checked.
+    fn stages(&self) -> Vec<u64> {
+        Vec::new()
     }
 }
 
@@ -285,7 +286,7 @@ impl Lab {
                 }
             }
         }
-        if mode == Mode::Kill && scenario.stages_in_order() {
+        if mode == Mode::Kill {
             let mut before = (0, 0);
             for (&k, &stage) in &sweep.stages {
                 if stage < before.1 && !sweep.failures.contains_key(&k) {
@@ -294,6 +295,14 @@ impl Lab {
                     sweep.failures.insert(k, Failure::new(Check::Stage, detail));
                 }
                 before = if stage > before.1 { (k, stage) } else { before };
+            }
+            // Every point was visited: then every stage must have been met.
+            let met: BTreeSet<u64> = sweep.stages.values().copied().collect();
+            let wanted: BTreeSet<u64> = scenario.stages().into_iter().collect();
+            let all = sweep.points.len() >= route.points() && sweep.failures.is_empty();
+            if all && !wanted.is_empty() && met != wanted {
+                let detail = format!("stages {met:?} were met, not {wanted:?}");
+                sweep.failures.insert(route.points(), Failure::new(Check::Stage, detail));
             }
         }
         sweep
