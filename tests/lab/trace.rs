@@ -55,26 +55,32 @@ pub struct Route {
     /// For each k, the cheapest point up to it to break at, and how often its address has been
     /// executed by then.
     anchors: Vec<(usize, usize)>,
+    /// For each k, the how-manieth time its address is met.
+    times: Vec<usize>,
 }
 
 impl Route {
     fn new(addresses: Vec<u64>) -> Self {
         let mut met = std::collections::HashMap::new();
         let mut best = (0, 0);
-        let anchors = addresses
-            .iter()
-            .enumerate()
-            .map(|(k, &address)| {
-                let times: &mut usize = met.entry(address).or_default();
-                *times += 1;
-                // The cost of point k by way of point i: its breakpoints met, and k - i steps.
-                if *times <= best.1 + (k - best.0) {
-                    best = (k, *times);
-                }
-                best
-            })
-            .collect();
-        Self { addresses, anchors }
+        let mut times = Vec::with_capacity(addresses.len());
+        let mut anchors = Vec::with_capacity(addresses.len());
+        for (k, &address) in addresses.iter().enumerate() {
+            let count: &mut usize = met.entry(address).or_default();
+            *count += 1;
+            // The cost of point k by way of point i: its breakpoints met, and k - i steps.
+            if *count <= best.1 + (k - best.0) {
+                best = (k, *count);
+            }
+            times.push(*count);
+            anchors.push(best);
+        }
+        Self { addresses, anchors, times }
+    }
+
+    /// The how-manieth time the address of point k is met there.
+    pub fn times(&self, k: usize) -> usize {
+        self.times.get(k).copied().unwrap_or(0)
     }
 
     pub fn addresses(&self) -> &[u64] {
