@@ -18,7 +18,7 @@ use crate::queue::slot::{BlockSlots, ItemSlots};
 use crate::segment::directory::ObjectKind;
 use crate::segment::participant::Me;
 use crate::segment::place::{Object, Place, Plan as ObjectPlan};
-use crate::wait::eventcount::{EventCount, Spin, wait_for};
+use crate::wait::eventcount::{EventCount, Look, Spin, wait_for};
 use std::cell::Cell;
 
 /// Calls that find nothing look for deaths at most this often, in nanoseconds.
@@ -462,11 +462,15 @@ impl Core {
             other => Some(other),
         };
         let done = wait_for(event, deadline, spin, |look| {
-            settled(attempt()).or_else(|| match self.look_for_deaths(look) {
+            let found = settled(attempt());
+            if found.is_some() || look == Look::Items {
+                return found;
+            }
+            match self.look_for_deaths(look == Look::Deaths) {
                 Ok(true) => settled(attempt()),
                 Ok(false) => None,
                 Err(error) => Some(Err(error.into())),
-            })
+            }
         })?;
         match done {
             Err(Failure::Refused(Refusal::Closed)) if refusal == Refusal::Empty => {

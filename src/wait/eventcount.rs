@@ -166,42 +166,53 @@ fn more_than_one_cpu() -> bool {
     cpus > 1
 }
 
+/// What an attempt looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Only what is waited for.
+    Items,
+    /// Deaths too, unless that was done a moment ago: before the first sleep.
+    DeathsIfDue,
+    /// Deaths too: a whole slice has passed.
+    Deaths,
+}
+
 /// Tries `attempt` until it succeeds or `deadline` passes, sleeping on `event` in between.
 ///
-/// `attempt(true)` is a look after a whole slice has passed: the time to check whether somebody has
-/// died. Cancelling wins over sleeping, never over a success.
+/// `attempt` is told when it is time to check whether somebody has died. Cancelling wins over sleeping,
+/// never over a success.
 pub(crate) fn wait_for<T>(
     event: &EventCount,
     deadline: Deadline,
     spin: &Spin,
-    mut attempt: impl FnMut(bool) -> Option<T>,
+    mut attempt: impl FnMut(Look) -> Option<T>,
 ) -> Result<T, GaveUp> {
     for _ in 0..spin.rounds() {
         std::hint::spin_loop();
-        if let Some(done) = attempt(false) {
+        if let Some(done) = attempt(Look::Items) {
             spin.paid(true);
             return Ok(done);
         }
     }
     for _ in 0..YIELDS {
         std::thread::yield_now();
-        if let Some(done) = attempt(false) {
+        if let Some(done) = attempt(Look::Items) {
             return Ok(done);
         }
     }
     spin.paid(false);
-    let mut look_for_deaths = false;
+    let mut look = Look::DeathsIfDue;
     loop {
         let seen = event.announce();
-        if let Some(done) = attempt(look_for_deaths) {
+        if let Some(done) = attempt(look) {
             return Ok(done);
         }
         if deadline.has_passed() {
             return Err(GaveUp::TimedOut);
         }
-        look_for_deaths = match event.sleep(seen, deadline.at_most(SLICE)) {
-            Woken::Spurious => false,
-            Woken::TimedOut => true,
+        look = match event.sleep(seen, deadline.at_most(SLICE)) {
+            Woken::Spurious => Look::Items,
+            Woken::TimedOut => Look::Deaths,
             Woken::Cancelled => {
                 // The notification that may have been meant for us goes on to somebody else.
                 event.notify(1);
