@@ -814,9 +814,9 @@ fn a_creation_killed_half_way_leaves_nothing_visible() {
 }
 
 fn an_object_killed_half_way_leaves_room_for_the_next() {
-    const LENGTH: usize = 200_000;
+    const LENGTH: usize = 2_000_000;
     // Room for ten, in the directory and in the arena: what a dead maker held must be used again.
-    let segment = Segment::options().objects(10).anonymous(10 * 200_200).unwrap();
+    let segment = Segment::options().objects(10).anonymous(10 * 2_000_200).unwrap();
     let begun = Count::new();
     let (mut kills, mut complete, mut random) = (0u64, 0, Random::new(8));
     while complete < 10 {

@@ -1,5 +1,6 @@
 //! Segments.
 
+use crate::error::{Error, Result};
 use crate::ffi::{
     call, check_flags, check_out, check_size, free, given, hand_out, invalid, name, optional_name,
     put,
@@ -36,7 +37,7 @@ pub struct mpshm_segment_options_t {
 
 /// # Safety
 /// `options` is NULL or valid.
-unsafe fn read(options: *const mpshm_segment_options_t) -> crate::Result<SegmentOptions> {
+unsafe fn read(options: *const mpshm_segment_options_t) -> Result<SegmentOptions> {
     // SAFETY: the caller's word.
     let Some(options) = (unsafe { options.as_ref() }) else { return Ok(SegmentOptions::default()) };
     check_size::<mpshm_segment_options_t>(options.struct_size)?;
@@ -151,7 +152,7 @@ pub unsafe extern "C" fn mpshm_segment_attach_fd(
         // SAFETY: duplicating a number that is no open descriptor is an error, nothing worse.
         let copy = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().map_err(|error| {
             let errno = error.raw_os_error().unwrap_or(0);
-            crate::Error::from_errno(errno, format_args!("cannot use descriptor {fd}"))
+            Error::from_errno(errno, format_args!("cannot use descriptor {fd}"))
         })?;
         let attached = Segment::attach_fd(copy)?;
         // SAFETY: checked above.
@@ -219,7 +220,7 @@ pub unsafe extern "C" fn mpshm_segment_participants(
 pub unsafe extern "C" fn mpshm_segment_recover(segment: *const mpshm_segment_t) -> c_int {
     call(|| {
         // SAFETY: the caller's pointer.
-        crate::recover(&unsafe { given(segment, "segment") }?.0)
+        crate::recover::recover(&unsafe { given(segment, "segment") }?.0)
     })
 }
 

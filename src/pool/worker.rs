@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::layout::plain::{Pod, Zeroable};
 use crate::pool::wire::{self, FAILED, HEADER, LAST, PART, ResultHeader, TaskHeader};
 use crate::process;
-use crate::queue::{Claim, Queue};
+use crate::queue::{Claim, PopError, Queue};
 use crate::value::Array;
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ pub(crate) fn run(
     let pid = std::process::id();
     loop {
         match tasks.claim_timeout(LOOK_FOR_OWNER) {
-            Err(crate::PopError::TimedOut) if std::os::unix::process::parent_id() == owner => {}
+            Err(PopError::TimedOut) if std::os::unix::process::parent_id() == owner => {}
             Ok(message) => {
                 let ended = run_task(worker, pid, &message, results, states);
                 message.release();
@@ -104,7 +104,7 @@ pub(crate) fn run(
                     return 1;
                 }
             }
-            Err(crate::PopError::Closed) => return 0,
+            Err(PopError::Closed) => return 0,
             Err(_) => return 1,
         }
     }

@@ -23,6 +23,8 @@ use std::cell::Cell;
 
 /// Calls that find nothing look for deaths at most this often, in nanoseconds.
 const LOOK_EVERY: u64 = 5_000_000;
+/// The dear proof of one participant's death is sought at most this often, in nanoseconds.
+const DOUBT_EVERY: u64 = 250_000_000;
 const EVERYBODY: u32 = u32::MAX;
 
 /// A queue's handle, whatever its items are.
@@ -39,6 +41,8 @@ pub(crate) struct Core {
     /// When this handle last looked for deaths, and with whom it began.
     looked: Cell<u64>,
     turn: Cell<usize>,
+    /// When it last sought a proof by identity.
+    doubted: Cell<u64>,
     push_spin: Spin,
     pop_spin: Spin,
 }
@@ -89,6 +93,7 @@ impl Core {
             cursor: Cell::new(0),
             looked: Cell::new(0),
             turn: Cell::new(0),
+            doubted: Cell::new(0),
             push_spin: Spin::new(),
             pop_spin: Spin::new(),
         }
@@ -182,7 +187,7 @@ impl Core {
     /// Repairs after every participant of this queue that is proven dead; says whether there was one.
     ///
     /// Costs a system call for each living one, so it is done now and then unless `now`. The dear proof, by
-    /// identity, is sought for one of them each time, in turn.
+    /// identity, is sought for one of them at a time, in turn, a few times a second.
     #[cold]
     fn look_for_deaths(&self, now: bool) -> Result<bool> {
         if self.parts.shape.plan.in_slots {
@@ -202,10 +207,14 @@ impl Core {
         });
         let others: Vec<(u32, u64)> = others.collect();
         let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
+        let dear_now = time.wrapping_sub(self.doubted.get()) >= DOUBT_EVERY;
+        if dear_now {
+            self.doubted.set(time);
+            self.turn.set(turn.wrapping_add(1));
+        }
         let mut found = false;
         for (index, &(slot, noted)) in others.iter().enumerate() {
-            let dear = index.wrapping_sub(turn) % others.len() == 0;
+            let dear = dear_now && index.wrapping_sub(turn) % others.len() == 0;
             let over = table.has_let_go(slot, noted) || dear && table.is_over(slot, noted);
             if over {
                 self.repair(slot, noted);
