@@ -320,7 +320,8 @@ fn family(pid: u32) -> Vec<u32> {
     let mut found = vec![pid];
     let mut at = 0;
     while at < found.len() {
-        found.extend(parents.iter().filter(|(_, of)| *of == found[at]).map(|(pid, _)| pid));
+        let parent = found[at];
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| pid));
         at += 1;
     }
     found
