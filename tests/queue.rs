@@ -891,7 +891,8 @@ fn push_and_pop_with_nobody_asleep_make_no_system_call() {
         let came_through = without_system_calls(cycle, || {
             for _ in 0..500 {
                 cycle();
-                assert!(queue.is_empty() && queue.len() == 0);
+                assert!(queue.is_empty());
+                assert_eq!(queue.len(), 0);
             }
         });
         assert!(came_through, "{}", queue.form());

@@ -1008,7 +1008,9 @@ fn a_process_in_another_pid_namespace_is_alive_until_it_dies() {
 }
 
 /// What a program does with a segment, none of it for ever.
-fn use_everything(segment: &Segment, live: &(Queue<u64>, Queue<[u8]>, Mutex<u64>, Array<u16>)) {
+type Everything = (Queue<u64>, Queue<[u8]>, Mutex<u64>, Array<u16>);
+
+fn use_everything(segment: &Segment, live: &Everything) {
     let wait = Duration::from_millis(2);
     let (numbers, messages, mutex, array) = live;
     for n in 0..6 {

@@ -197,7 +197,7 @@ struct Foo {
 }
 
 fn a61_a_child_doubles_a_struct_numbers_and_text() {
-    let foo = Mutex::new(Foo { x: 3, fill: 0, y: 2.0, z: 1 << 33 }).unwrap();
+    let shape = Mutex::new(Foo { x: 3, fill: 0, y: 2.0, z: 1 << 33 }).unwrap();
     let x = Value::<i32>::new(7).unwrap();
     let y = Value::<f64>::new(1.0 / 3.0).unwrap();
     let numbers = Array::<f64>::from_slice(&[0., 1., 2., 3., 4., 5., 6., 7., 8., 9.]).unwrap();
@@ -206,7 +206,7 @@ fn a61_a_child_doubles_a_struct_numbers_and_text() {
     in_child(|| {
         x.update(|x| x * 2);
         y.update(|y| y * 2.0);
-        let mut guard = foo.lock().unwrap();
+        let mut guard = shape.lock().unwrap();
         let Foo { x, fill, y, z } = guard.get();
         guard.set(Foo { x: x * 2, fill, y: y * 2.0, z: z * 2 });
         for index in 0..numbers.len() {
@@ -217,18 +217,18 @@ fn a61_a_child_doubles_a_struct_numbers_and_text() {
         text.copy_from_slice(5, &word).unwrap();
     });
     assert_eq!((x.load(), y.load()), (14, 2.0 / 3.0));
-    assert_eq!(foo.lock().unwrap().get(), Foo { x: 6, fill: 0, y: 4.0, z: 1 << 34 });
+    assert_eq!(shape.lock().unwrap().get(), Foo { x: 6, fill: 0, y: 4.0, z: 1 << 34 });
     assert_eq!(numbers.to_vec(), [0., 2., 4., 6., 8., 10., 12., 14., 16., 18.]);
     assert_eq!(text.to_vec(), *b"hellohello\0\0\0\0\0\0\0\0\0\0");
 }
 
 fn a62_a_copy_is_private() {
-    let foo = Mutex::new(Foo { x: 2, fill: 0, y: 5.0, z: 1 }).unwrap();
-    let mut copy = foo.lock().unwrap().get();
+    let shape = Mutex::new(Foo { x: 2, fill: 0, y: 5.0, z: 1 }).unwrap();
+    let mut copy = shape.lock().unwrap().get();
     copy.z = 9;
-    foo.lock().unwrap().set(Foo { x: 0, fill: 0, y: 0.0, z: 0 });
+    shape.lock().unwrap().set(Foo { x: 0, fill: 0, y: 0.0, z: 0 });
     assert_eq!(copy, Foo { x: 2, fill: 0, y: 5.0, z: 9 });
-    assert_eq!(foo.lock().unwrap().get(), Foo { x: 0, fill: 0, y: 0.0, z: 0 });
+    assert_eq!(shape.lock().unwrap().get(), Foo { x: 0, fill: 0, y: 0.0, z: 0 });
     let array = Array::<u8>::from_slice(&[1, 2]).unwrap();
     let mut copy = array.to_vec();
     copy[0] = 9;

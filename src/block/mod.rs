@@ -81,6 +81,11 @@ impl Word {
         self.0 & STATE == RESERVED
     }
 
+    /// Grows with every change of the word.
+    pub(crate) fn generation(self) -> u64 {
+        self.0 >> GENERATION_SHIFT
+    }
+
     /// I1: the same block in its next tenure.
     fn then(self, state: u64, owner: u32) -> Self {
         let generation = (self.0 >> GENERATION_SHIFT).wrapping_add(1);

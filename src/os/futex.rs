@@ -161,7 +161,8 @@ mod model {
     use loom::sync::{Condvar, Mutex};
 
     loom::lazy_static! {
-        static ref KERNEL: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+        /// How many sleep, and on what.
+        static ref KERNEL: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
     }
 
     /// What can be slept on in the models: a word, or the lower half of one.
@@ -191,23 +192,24 @@ mod model {
         _deadline: Deadline,
         _cancel: Option<&PrivateWord>,
     ) -> Woken {
-        let guard = KERNEL.0.lock().unwrap();
+        let mut asleep = KERNEL.0.lock().unwrap();
         if word.value() == expected {
-            drop(KERNEL.1.wait(guard).unwrap());
+            *asleep += 1;
+            drop(KERNEL.1.wait(asleep).unwrap());
         }
         Woken::Spurious
     }
 
     pub(crate) fn wake(_word: impl Word, count: u32) -> u32 {
-        // Exactly one when one is asked for, so that a wake-up that should have been passed on shows.
-        // (A model sleeps on one word only.) The count says "as many as asked": the flag of sleepers stays.
-        let _guard = KERNEL.0.lock().unwrap();
-        if count == 1 {
+        // Exactly as many as asked for, so that a wake-up that should have been passed on shows. (A model
+        // sleeps on one word only.)
+        let mut asleep = KERNEL.0.lock().unwrap();
+        let woken = count.min(*asleep);
+        *asleep -= woken;
+        for _ in 0..woken {
             KERNEL.1.notify_one();
-        } else {
-            KERNEL.1.notify_all();
         }
-        count
+        woken
     }
 }
 #[cfg(loom)]

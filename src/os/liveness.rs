@@ -27,18 +27,16 @@ impl Identity {
         let pid = unsafe { libc::getpid() } as u32;
         Self {
             pid,
-            start: start_time(pid).unwrap_or(0),
+            start: start_time(pid).filter(|_| proc_is_ours(pid)).unwrap_or(0),
             namespaces: own_namespaces(),
             boot: fold(boot_id()),
         }
     }
 
-    /// Whether it is proven that the process with this identity has ended.
+    /// Whether it is proven that the process with this identity has ended. To be asked while its byte
+    /// lock is held: somebody who runs under this very kernel holds it, so another boot id proves nothing
+    /// here (containers make up their own); after a real reboot nobody holds the byte.
     pub(crate) fn is_gone(self) -> bool {
-        let boot = fold(boot_id());
-        if self.boot != 0 && boot != 0 && self.boot != boot {
-            return true;
-        }
         let namespaces = own_namespaces();
         if self.pid == 0 || namespaces == 0 || self.namespaces != namespaces {
             return false;
@@ -53,7 +51,10 @@ impl Identity {
         let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
         // The descriptor now pins the process, so the start time read next is of that very one,
         // or of none.
-        if self.start != 0 && start_time(self.pid).is_some_and(|start| start != self.start) {
+        // SAFETY: no preconditions.
+        let own = unsafe { libc::getpid() } as u32;
+        let start = if proc_is_ours(own) { start_time(self.pid) } else { None };
+        if self.start != 0 && start.is_some_and(|start| start != self.start) {
             return true;
         }
         has_ended(fd.as_raw_fd())
@@ -138,6 +139,11 @@ fn own_namespaces() -> u64 {
     if pid == 0 { 0 } else { pid | inode(c"/proc/self/ns/time") << 32 }
 }
 
+/// Whether `/proc` shows this process's own pid namespace: in another one's, numbers mean strangers.
+fn proc_is_ours(own: u32) -> bool {
+    std::fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == own.to_string().as_str())
+}
+
 /// Field 22 of `/proc/PID/stat`. The name in field 2 may hold anything, so fields count from its
 /// last parenthesis on.
 fn start_time(pid: u32) -> Option<u64> {
@@ -157,7 +163,7 @@ mod tests {
         assert!(!own.is_gone());
         assert!(own.start != 0);
         assert!(Identity { start: own.start - 1, ..own }.is_gone());
-        assert!(Identity { boot: own.boot ^ 1, ..own }.is_gone());
+        assert!(!Identity { boot: own.boot ^ 1, ..own }.is_gone(), "a container's boot id");
         assert!(!Identity { namespaces: own.namespaces ^ 1, start: 1, ..own }.is_gone());
     }
 

@@ -131,7 +131,7 @@ impl Unnamed {
     }
 
     /// Gives the file its name, unless something has it already; one step for every observer.
-    pub(crate) fn publish(mut self, name: &str) -> Result<OwnedFd> {
+    pub(crate) fn publish(mut self, name: &str) -> Result<()> {
         let target = named_path(name);
         // SAFETY: both paths are terminated.
         let result = unsafe {
@@ -156,8 +156,7 @@ impl Unnamed {
             return Err(Error::last_os(format_args!("cannot create segment '{name}'")));
         }
         self.private = None;
-        let owned = self.fd.try_clone();
-        owned.map_err(|error| os_error(&error, format_args!("cannot create segment '{name}'")))
+        Ok(())
     }
 }
 
@@ -224,6 +223,25 @@ pub(crate) fn reopen(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
     let fd = unsafe { libc::open(link_of(fd).as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
     // SAFETY: a fresh descriptor that nobody else has.
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What tells a file from every other: its device and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId(u64, u64);
+
+impl FileId {
+    /// Of the file behind a descriptor; a descriptor that is none is like no other.
+    pub(crate) fn of(fd: BorrowedFd<'_>) -> Option<Self> {
+        status(fd, "a segment").ok().map(|status| Self(status.st_dev, status.st_ino))
+    }
+}
+
+/// Whether the file's size is sealed, or only this user can change it.
+pub(crate) fn cannot_shrink(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: no pointers.
+    let seals = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) };
+    let sealed = seals >= 0 && seals & libc::F_SEAL_SHRINK != 0;
+    sealed || status(fd, "a segment").is_ok_and(|status| status.st_uid == effective_user())
 }
 
 /// A second descriptor of the same description.

@@ -27,8 +27,9 @@
 //! A pool belongs to the process that made it; used in a forked child it says `Forked`. Workers are forked
 //! from the owner, also when one is replaced: in a program with threads the child has only the memory of
 //! the others' locks, so functions should not take locks that those may have held at the fork (the
-//! allocator's is safe). Workers are killed when the **thread** that made them ends, which is how
-//! Linux counts a parent's death: make the pool in a thread that outlives it.
+//! allocator's is safe). Workers are killed when the **thread** that made the pool ends, which is how
+//! Linux counts a parent's death: make the pool in a thread that outlives it. A worker that another
+//! thread had to replace looks after its owner itself, once a second while it is idle.
 
 mod owner;
 pub(crate) mod task;
@@ -38,7 +39,7 @@ pub(crate) mod worker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::plain::Pod;
 use crate::os::clock::Deadline;
-use crate::process::{Process, cpu_count};
+use crate::process::cpu_count;
 pub(crate) use owner::Inner;
 use std::sync::Arc;
 pub(crate) use task::decode_bytes;
@@ -108,6 +109,12 @@ impl PoolBuilder {
                 format!("a pool of {} workers: 1 to 1000 are possible", self.workers),
             ));
         }
+        if self.message_max == 0 {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "messages of 0 bytes: at least 1 is expected",
+            ));
+        }
         let inner = Inner::new(self.workers, self.queue, self.message_max)?;
         Ok(Pool { inner: Arc::new(inner) })
     }
@@ -130,7 +137,7 @@ impl Pool {
     /// How many workers the pool keeps.
     #[must_use]
     pub fn workers(&self) -> usize {
-        self.inner.with_workers(<[Process]>::len).unwrap_or(0)
+        self.inner.with_workers(<[_]>::len).unwrap_or(0)
     }
 
     /// The process ids of the workers as of now.
@@ -138,7 +145,7 @@ impl Pool {
     /// # Errors
     /// `Forked`.
     pub fn worker_pids(&self) -> Result<Vec<u32>> {
-        self.inner.with_workers(|workers| workers.iter().map(Process::pid).collect())
+        self.inner.with_workers(|workers| workers.iter().map(|worker| worker.pid()).collect())
     }
 
     /// Runs `f` on `argument` in a worker, and waits for the value.

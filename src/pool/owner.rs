@@ -12,8 +12,10 @@ use crate::process::Process;
 use crate::queue::{Claim, PopError, PushError, Queue, QueueOptions};
 use crate::segment::Segment;
 use crate::value::Array;
+use crate::wait::cancel;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 /// How long the owner waits at a time before it looks after the workers, in nanoseconds.
@@ -25,16 +27,21 @@ const GRACE: Duration = Duration::from_millis(500);
 pub(crate) struct Inner {
     /// The process that made the pool.
     process: u32,
+    maker: ThreadId,
     message_max: usize,
     states: Arc<Array<u64>>,
     state: Mutex<State>,
+    /// Told when results have come, or when nobody collects any more.
+    arrived: Condvar,
 }
 
 /// The owner's side of the pool.
 struct State {
     tasks: Queue<[u8]>,
-    results: Queue<[u8]>,
-    workers: Vec<Process>,
+    /// Where results come from; taken out by the one thread that collects them, which may sleep on it with
+    /// the lock open.
+    results: Option<Queue<[u8]>>,
+    workers: Vec<Arc<Process>>,
     /// By slot: the tasks that the workers know of.
     flights: Vec<Option<Flight>>,
     free_slots: Vec<u32>,
@@ -78,8 +85,8 @@ impl Inner {
         let options = QueueOptions::new(queue)
             .message_max(message_max.saturating_add(HEADER as u64))
             .leases(1);
-        let slots = queue as usize + workers + 64;
         let one = Queue::<[u8]>::size_with(&options, participants)?;
+        let slots = queue as usize + workers + 64;
         let size = 2 * one + Array::<u64>::size_for(slots)? + 4096;
         let segment = Segment::options().participants(participants).objects(4).anonymous(size)?;
         let tasks = Queue::<[u8]>::create(segment.at("tasks"), &options)?;
@@ -87,11 +94,13 @@ impl Inner {
         let states = Array::<u64>::create(segment.at("states"), slots)?;
         let inner = Self {
             process: fork::generation(),
+            maker: std::thread::current().id(),
+            arrived: Condvar::new(),
             message_max: message_max as usize,
             states: Arc::new(states),
             state: Mutex::new(State {
                 tasks,
-                results,
+                results: Some(results),
                 workers: Vec::with_capacity(workers),
                 flights: (0..slots).map(|_| None).collect(),
                 free_slots: (0..slots as u32).rev().collect(),
@@ -105,8 +114,9 @@ impl Inner {
         };
         let mut state = inner.lock()?;
         for index in 0..workers as u32 {
-            let worker = inner.spawn(&state, index)?;
-            state.workers.push(worker);
+            let results = state.results.as_ref().expect("nobody collects yet");
+            let worker = inner.spawn(&state, results, index)?;
+            state.workers.push(Arc::new(worker));
         }
         drop(state);
         Ok(inner)
@@ -116,7 +126,7 @@ impl Inner {
         self.message_max
     }
 
-    pub(crate) fn with_workers<T>(&self, look: impl FnOnce(&[Process]) -> T) -> Result<T> {
+    pub(crate) fn with_workers<T>(&self, look: impl FnOnce(&[Arc<Process>]) -> T) -> Result<T> {
         Ok(look(&self.lock()?.workers))
     }
 
@@ -127,7 +137,9 @@ impl Inner {
         state.check_open()?;
         let id = state.new_id();
         state.backlog.push_back(Pending { id, run, target, argument: argument.into() });
-        self.step(&mut state, None)?;
+        drop(state);
+        // The task is taken; what goes wrong now is for those who wait to find.
+        let _ = self.turn(None, |_| false);
         Ok(id)
     }
 
@@ -141,22 +153,27 @@ impl Inner {
 
     /// Waits until every task has ended, then ends the workers; false when `deadline` came first.
     pub(super) fn join(&self, deadline: Deadline) -> Result<bool> {
-        let mut state = self.lock()?;
-        if state.phase == Phase::Running {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "join on a pool that still runs: close it first",
-            ));
-        }
-        while state.has_work() {
+        loop {
+            let mut state = self.lock()?;
+            if state.phase == Phase::Running {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    "join on a pool that still runs: close it first",
+                ));
+            }
+            if !state.has_work() {
+                state.tasks.close()?;
+                state.phase = Phase::Ended;
+                break;
+            }
+            drop(state);
             if deadline.has_passed() {
                 return Ok(false);
             }
-            self.step(&mut state, Some(deadline))?;
+            self.turn(Some(deadline), |state| !state.has_work())?;
         }
-        state.tasks.close()?;
-        state.phase = Phase::Ended;
-        for worker in &state.workers {
+        let workers = self.with_workers(<[_]>::to_vec)?;
+        for worker in &workers {
             if worker.join_timeout(deadline)?.is_none() {
                 return Ok(false);
             }
@@ -175,14 +192,18 @@ impl Inner {
         Ok(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn spawn(&self, state: &State, index: u32) -> Result<Process> {
-        let (tasks, results) = (state.tasks.clone(), state.results.clone());
+    fn spawn(&self, state: &State, results: &Queue<[u8]>, index: u32) -> Result<Process> {
+        let (tasks, results) = (state.tasks.clone(), results.clone());
         let states = Arc::clone(&self.states);
+        let owner = std::process::id();
+        // The kernel would kill it when this thread ends: right for the pool's maker only. Forked by
+        // another, it looks after its owner itself.
+        let dies_with_thread = std::thread::current().id() == self.maker;
         Process::builder()
             .name(format!("PoolWorker-{}", index + 1))
-            .kill_with_parent(true)
+            .kill_with_parent(dies_with_thread)
             .daemon(true)
-            .spawn(move || worker::run(index, &tasks, &results, &states))
+            .spawn(move || worker::run(index, owner, &tasks, &results, &states))
     }
 
     pub(crate) fn check_argument(&self, length: usize) -> Result<()> {
@@ -198,30 +219,27 @@ impl Inner {
         Ok(())
     }
 
-    /// Hands out what can be handed out, collects what has come home, and looks after the workers.
-    /// With a deadline, waits for a result first if none is there.
-    fn step(&self, state: &mut State, wait: Option<Deadline>) -> Result<()> {
-        if state.phase == Phase::Ended {
+    /// Hands out what can be handed out, and collects what has come home, unless another thread is at that.
+    /// With a deadline, waits for a result first if none is there and `done` does not hold, never with the
+    /// lock held.
+    fn turn(&self, wait: Option<Deadline>, done: impl Fn(&State) -> bool) -> Result<()> {
+        let mut state = self.lock()?;
+        if state.phase == Phase::Ended || done(&state) {
             return Ok(());
         }
-        self.hand_out(state)?;
-        let mut came = self.collect(state)?;
-        if let (false, Some(deadline)) = (came, wait) {
-            let slice = deadline.at_most(LOOK_EVERY);
-            let waited = state.results.claim_timeout(slice).map(Arrival::read);
-            match waited {
-                Ok(arrival) => {
-                    self.arrived(state, arrival?);
-                    came = true;
-                }
-                Err(PopError::TimedOut) => {}
-                Err(error) => return Err(error.into()),
-            }
+        self.hand_out(&mut state)?;
+        if let Some(results) = state.results.take() {
+            drop(state);
+            return Collector { inner: self, results: Some(results) }.collect(wait);
         }
-        if came {
-            self.hand_out(state)?;
+        let Some(deadline) = wait else { return Ok(()) };
+        if cancel::is_cancelled() {
+            return Err(Error::new(ErrorKind::Interrupted, "the wait was cancelled"));
         }
-        self.look_after_workers(state)
+        let slice = deadline.at_most(LOOK_EVERY).as_nanoseconds().saturating_sub(clock::now());
+        let waited = self.arrived.wait_timeout(state, Duration::from_nanos(slice));
+        drop(waited);
+        Ok(())
     }
 
     /// Moves tasks from the backlog to the queue while there is room.
@@ -264,23 +282,7 @@ impl Inner {
         Ok(true)
     }
 
-    /// Takes every result that is there; says whether there was one.
-    fn collect(&self, state: &mut State) -> Result<bool> {
-        let mut came = false;
-        // As many as there were at first: a death is judged only after all that the dead one sent.
-        for _ in 0..state.results.len() {
-            let arrival = match state.results.try_claim().map(Arrival::read) {
-                Ok(arrival) => arrival?,
-                Err(PopError::Empty) => break,
-                Err(error) => return Err(error.into()),
-            };
-            self.arrived(state, arrival);
-            came = true;
-        }
-        Ok(came)
-    }
-
-    fn arrived(&self, state: &mut State, arrival: Arrival) {
+    fn deliver(&self, state: &mut State, arrival: Arrival) {
         let Arrival { header, bytes } = arrival;
         let flight = state.flights.get_mut(header.slot as usize).and_then(Option::as_mut);
         let Some(flight) = flight.filter(|flight| flight.id == header.id) else { return };
@@ -312,25 +314,32 @@ impl Inner {
     }
 
     /// Replaces workers that have died, and ends the tasks that they had begun.
-    fn look_after_workers(&self, state: &mut State) -> Result<()> {
+    fn look_after_workers(&self, results: &Queue<[u8]>) -> Result<()> {
+        let mut state = self.lock()?;
         let now = clock::now_coarse();
-        if now.wrapping_sub(state.looked) < LOOK_EVERY / 2 {
+        if state.phase == Phase::Ended || now.wrapping_sub(state.looked) < LOOK_EVERY / 2 {
             return Ok(());
         }
         state.looked = now;
         for index in 0..state.workers.len() {
             let Some(status) = state.workers[index].exit_status()? else { continue };
             // Everything that it sent is in the queue by now; a complete result counts.
-            self.collect(state)?;
+            for _ in 0..results.len() {
+                match results.try_claim().map(Arrival::read) {
+                    Ok(arrival) => self.deliver(&mut state, arrival?),
+                    Err(PopError::Empty) => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
             let pid = state.workers[index].pid();
             for slot in 0..state.flights.len() as u32 {
                 let Some(flight) = &state.flights[slot as usize] else { continue };
                 if self.states.load(slot as usize)? == wire::begun(flight.id, index as u32) {
-                    self.land(state, slot, Err(TaskError::WorkerDied { pid, status }));
+                    self.land(&mut state, slot, Err(TaskError::WorkerDied { pid, status }));
                 }
             }
-            let fresh = self.spawn(state, index as u32)?;
-            state.workers[index] = fresh;
+            let fresh = self.spawn(&state, results, index as u32)?;
+            state.workers[index] = Arc::new(fresh);
         }
         Ok(())
     }
@@ -342,22 +351,19 @@ impl Inner {
         deadline: Deadline,
         read: impl Fn(&[u8]) -> std::result::Result<T, TaskError>,
     ) -> std::result::Result<T, TaskError> {
+        let waiting = |error: Error| match error.kind() {
+            ErrorKind::Interrupted => TaskError::Interrupted,
+            _ => TaskError::Pool(error),
+        };
+        self.turn(None, |state| state.ended.contains_key(&id)).map_err(waiting)?;
         loop {
-            // Unlocked between steps, so that every waiting thread gets its turn.
-            let mut state = self.lock()?;
-            if !state.ended.contains_key(&id) {
-                self.step(&mut state, None)?;
-            }
-            if let Some(result) = state.ended.get(&id) {
+            if let Some(result) = self.lock()?.ended.get(&id) {
                 return result.as_ref().map_err(Clone::clone).and_then(|bytes| read(bytes));
             }
             if deadline.has_passed() {
                 return Err(TaskError::TimedOut);
             }
-            self.step(&mut state, Some(deadline)).map_err(|error| match error.kind() {
-                ErrorKind::Interrupted => TaskError::Interrupted,
-                _ => TaskError::Pool(error),
-            })?;
+            self.turn(Some(deadline), |state| state.ended.contains_key(&id)).map_err(waiting)?;
         }
     }
 
@@ -378,13 +384,32 @@ impl Inner {
         arguments: impl Iterator<Item = impl AsRef<[u8]>>,
         mut each: impl FnMut(usize, std::result::Result<Vec<u8>, TaskError>),
     ) -> std::result::Result<(), TaskError> {
+        let mut pending = HashMap::new();
+        let mapped = self.map_pending(run, target, arguments, &mut pending, &mut each);
+        if let (Err(_), Ok(mut state)) = (&mapped, self.lock()) {
+            // What has been handed out goes on, for nobody.
+            for id in pending.into_keys() {
+                if state.ended.remove(&id).is_none() {
+                    state.forgotten.insert(id);
+                }
+            }
+        }
+        mapped
+    }
+
+    fn map_pending(
+        &self,
+        run: Run,
+        target: u64,
+        arguments: impl Iterator<Item = impl AsRef<[u8]>>,
+        pending: &mut HashMap<u64, usize>,
+        each: &mut impl FnMut(usize, std::result::Result<Vec<u8>, TaskError>),
+    ) -> std::result::Result<(), TaskError> {
         let mut arguments = arguments.enumerate().peekable();
-        let mut pending: HashMap<u64, usize> = HashMap::new();
-        let mut interrupted = None;
+        self.lock()?.check_open()?;
         loop {
             let mut state = self.lock()?;
-            state.check_open()?;
-            while interrupted.is_none() && state.backlog.is_empty() {
+            while state.backlog.is_empty() && state.phase != Phase::Ended {
                 let Some((index, argument)) = arguments.peek() else { break };
                 let id = state.next_id;
                 if !self.start(&mut state, id, run, target, argument.as_ref())? {
@@ -401,27 +426,25 @@ impl Inner {
                 }
                 None => true,
             });
-            if pending.is_empty() && (arguments.peek().is_none() || interrupted.is_some()) {
-                return interrupted.map_or(Ok(()), Err);
-            }
-            if let Err(error) = self.step(&mut state, Some(Deadline::FOREVER)) {
-                if error.kind() != ErrorKind::Interrupted {
-                    return Err(error.into());
+            let ended = state.phase == Phase::Ended;
+            drop(state);
+            if pending.is_empty() {
+                match arguments.peek() {
+                    None => return Ok(()),
+                    Some(_) if ended => return Err(TaskError::Cancelled),
+                    Some(_) => {}
                 }
-                // Cancelled: what has been handed out is forgotten, the rest is not begun.
-                state.forgotten.extend(pending.drain().map(|(id, _)| id));
-                interrupted = Some(TaskError::Interrupted);
             }
+            let some_ended = |state: &State| pending.keys().any(|id| state.ended.contains_key(id));
+            self.turn(Some(Deadline::FOREVER), some_ended).map_err(|error| match error.kind() {
+                ErrorKind::Interrupted => TaskError::Interrupted,
+                _ => TaskError::Pool(error),
+            })?;
         }
     }
 
     pub(super) fn terminate(&self) -> Result<()> {
         let mut state = self.lock()?;
-        let state = &mut *state;
-        if state.phase == Phase::Ended && !state.has_work() {
-            return Ok(());
-        }
-        let _ = self.collect(state);
         state.phase = Phase::Ended;
         for pending in std::mem::take(&mut state.backlog) {
             state.end(pending.id, Err(TaskError::Cancelled));
@@ -436,21 +459,90 @@ impl Inner {
             }
         }
         let _ = state.tasks.close();
-        for worker in &state.workers {
+        let workers = state.workers.clone();
+        drop(state);
+        for worker in &workers {
             let _ = worker.terminate();
         }
         let grace = Deadline::after(GRACE);
-        for worker in &state.workers {
+        for worker in &workers {
             if !matches!(worker.join_timeout(grace), Ok(Some(_))) {
                 let _ = worker.kill();
                 let _ = worker.join();
             }
         }
-        let _ = self.collect(state);
-        for slot in 0..state.flights.len() as u32 {
-            self.land(state, slot, Err(TaskError::Cancelled));
+        // What was sent before the end counts.
+        let results = self.lock()?.results.take();
+        if let Some(results) = results {
+            let _ = Collector { inner: self, results: Some(results) }.drain();
         }
+        let mut state = self.lock()?;
+        for slot in 0..state.flights.len() as u32 {
+            self.land(&mut state, slot, Err(TaskError::Cancelled));
+        }
+        drop(state);
+        self.arrived.notify_all();
         Ok(())
+    }
+}
+
+/// The one thread that collects results, while it does.
+struct Collector<'a> {
+    inner: &'a Inner,
+    results: Option<Queue<[u8]>>,
+}
+
+impl Collector<'_> {
+    fn results(&self) -> &Queue<[u8]> {
+        self.results.as_ref().expect("taken only when dropped")
+    }
+
+    /// Takes what is there; with a deadline and if there is nothing, waits for one result, but no longer
+    /// than until it is time to look after the workers.
+    fn collect(&self, wait: Option<Deadline>) -> Result<()> {
+        let mut came = self.drain()?;
+        if let (false, Some(deadline)) = (came, wait) {
+            match self.results().claim_timeout(deadline.at_most(LOOK_EVERY)).map(Arrival::read) {
+                Ok(arrival) => {
+                    let arrival = arrival?;
+                    self.inner.deliver(&mut *self.inner.lock()?, arrival);
+                    came = true;
+                }
+                Err(PopError::TimedOut) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if came {
+            let mut state = self.inner.lock()?;
+            if state.phase != Phase::Ended {
+                self.inner.hand_out(&mut state)?;
+            }
+        }
+        self.inner.look_after_workers(self.results())
+    }
+
+    /// Takes every result that is there; says whether there was one.
+    fn drain(&self) -> Result<bool> {
+        let mut came = false;
+        for _ in 0..self.results().len() {
+            let arrival = match self.results().try_claim().map(Arrival::read) {
+                Ok(arrival) => arrival?,
+                Err(PopError::Empty) => break,
+                Err(error) => return Err(error.into()),
+            };
+            self.inner.deliver(&mut *self.inner.lock()?, arrival);
+            came = true;
+        }
+        Ok(came)
+    }
+}
+
+impl Drop for Collector<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut state) = self.inner.lock() {
+            state.results = self.results.take();
+        }
+        self.inner.arrived.notify_all();
     }
 }
 

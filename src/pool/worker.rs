@@ -10,6 +10,7 @@ use crate::pool::wire::{self, FAILED, HEADER, LAST, PART, ResultHeader, TaskHead
 use crate::process;
 use crate::queue::{Claim, Queue};
 use crate::value::Array;
+use std::time::Duration;
 
 /// What a task's message makes the worker call. The function reads the argument and hands over the
 /// result; a panic in it is the task's failure.
@@ -81,16 +82,21 @@ impl Output<'_> {
     }
 }
 
+/// An idle worker looks this often whether its owner still lives.
+const LOOK_FOR_OWNER: Duration = Duration::from_secs(1);
+
 /// A worker's life; returns the exit code.
 pub(crate) fn run(
     worker: u32,
+    owner: u32,
     tasks: &Queue<[u8]>,
     results: &Queue<[u8]>,
     states: &Array<u64>,
 ) -> i32 {
     let pid = std::process::id();
     loop {
-        match tasks.claim() {
+        match tasks.claim_timeout(LOOK_FOR_OWNER) {
+            Err(crate::PopError::TimedOut) if std::os::unix::process::parent_id() == owner => {}
             Ok(message) => {
                 let ended = run_task(worker, pid, &message, results, states);
                 message.release();

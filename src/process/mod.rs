@@ -46,6 +46,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::os::clock::Deadline;
 use crate::os::process::{self as os, Ended, Flushed, Look, Side};
 use crate::os::{fork, liveness};
+use crate::wait::cancel;
 pub(crate) use report::catch as catch_panic;
 use report::{Context, Report};
 use std::io::{self, Write};
@@ -219,6 +220,7 @@ fn run_child<F: FnOnce() -> i32>(context: &Context<'_>, flushed: Flushed, f: F) 
     }
     let _end = EndHere;
     SPAWNED.store(0, Ordering::Relaxed);
+    cancel::begin_in_child();
     // SAFETY: this call does not return, so all that lives in its callers stays until the end.
     unsafe { context.enter() };
     let code = match std::panic::catch_unwind(AssertUnwindSafe(f)) {

@@ -18,7 +18,7 @@ use crate::queue::slot::{BlockSlots, ItemSlots};
 use crate::segment::directory::ObjectKind;
 use crate::segment::participant::Me;
 use crate::segment::place::{Object, Place, Plan as ObjectPlan};
-use crate::wait::eventcount::{EventCount, Spin, wait_for};
+use crate::wait::eventcount::{EventCount, Look, Spin, wait_for};
 use std::cell::Cell;
 
 /// Calls that find nothing look for deaths at most this often, in nanoseconds.
@@ -53,16 +53,34 @@ impl Core {
         let shape = shape(participants)?;
         let plan = ObjectPlan { kind: ObjectKind::Queue, item, length: shape.total };
         let object = place.create(plan, |region| Parts::begin(region, shape))?;
-        Self::over(object)
+        Self::over(object, item)
     }
 
     pub(crate) fn open(place: Place<'_>, item: TypeTag) -> Result<Self> {
-        Self::over(place.open(ObjectKind::Queue, item)?)
+        Self::over(place.open(ObjectKind::Queue, item)?, item)
     }
 
-    fn over(object: Object) -> Result<Self> {
+    fn over(object: Object, item: TypeTag) -> Result<Self> {
         let parts = Parts::open(object.region, object.segment.participants_max())?;
-        Ok(Self {
+        let plan = &parts.shape.plan;
+        let sound = if item.size == 0 {
+            !plan.in_slots
+        } else {
+            plan.in_slots == (item.size <= 8)
+                && plan.message_max == u64::from(item.size)
+                && plan.align == item.align
+        };
+        if !sound {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the queue's plan ({plan:?}) is not one for items of {item}"),
+            ));
+        }
+        Ok(Self::with(object, parts))
+    }
+
+    fn with(object: Object, parts: Parts) -> Self {
+        Self {
             parts,
             object,
             process: Cell::new(0),
@@ -73,12 +91,12 @@ impl Core {
             turn: Cell::new(0),
             push_spin: Spin::new(),
             pop_spin: Spin::new(),
-        })
+        }
     }
 
     /// Another handle of the same queue, for another thread.
     pub(crate) fn another(&self) -> Self {
-        Self::over(self.object.clone()).expect("the queue was checked when it was opened")
+        Self::with(self.object.clone(), self.parts)
     }
 
     pub(crate) fn shape(&self) -> &Shape {
@@ -164,9 +182,12 @@ impl Core {
     /// Repairs after every participant of this queue that is proven dead; says whether there was one.
     ///
     /// Costs a system call for each living one, so it is done now and then unless `now`. The dear proof, by
-    /// identity, is sought for two of them each time, in turn.
+    /// identity, is sought for one of them each time, in turn.
     #[cold]
     fn look_for_deaths(&self, now: bool) -> Result<bool> {
+        if self.parts.shape.plan.in_slots {
+            return Ok(false); // nothing of such a queue is ever held
+        }
         let time = clock::now_coarse();
         if !now && time.wrapping_sub(self.looked.get()) < LOOK_EVERY {
             return Ok(false);
@@ -181,10 +202,10 @@ impl Core {
         });
         let others: Vec<(u32, u64)> = others.collect();
         let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(2));
+        self.turn.set(turn.wrapping_add(1));
         let mut found = false;
         for (index, &(slot, noted)) in others.iter().enumerate() {
-            let dear = index.wrapping_sub(turn) % others.len() < 2;
+            let dear = index.wrapping_sub(turn) % others.len() == 0;
             let over = table.has_let_go(slot, noted) || dear && table.is_over(slot, noted);
             if over {
                 self.repair(slot, noted);
@@ -441,11 +462,15 @@ impl Core {
             other => Some(other),
         };
         let done = wait_for(event, deadline, spin, |look| {
-            settled(attempt()).or_else(|| match self.look_for_deaths(look) {
+            let found = settled(attempt());
+            if found.is_some() || look == Look::Items {
+                return found;
+            }
+            match self.look_for_deaths(look == Look::Deaths) {
                 Ok(true) => settled(attempt()),
                 Ok(false) => None,
                 Err(error) => Some(Err(error.into())),
-            })
+            }
         })?;
         match done {
             Err(Failure::Refused(Refusal::Closed)) if refusal == Refusal::Empty => {
@@ -476,7 +501,9 @@ impl Core {
         result: std::result::Result<T, Failure>,
         attempt: impl Fn() -> std::result::Result<T, Failure>,
     ) -> std::result::Result<T, Failure> {
-        if self.look_for_deaths(false)? { attempt() } else { result }
+        // What is said to be the end has to be: a look that is due only later will not do.
+        let closed = matches!(result, Err(Failure::Refused(Refusal::Closed)));
+        if self.look_for_deaths(closed)? { attempt() } else { result }
     }
 
     /// A closed queue is drained only when no dead consumer holds an item that will come back.
@@ -519,11 +546,21 @@ impl Core {
         if self.parts.shape.plan.in_slots {
             return self.item_ring().len(&InSlots).map_err(|_| corrupt());
         }
-        let queued = self.exchange().len().map_err(|_| corrupt())?;
-        let returned = self.parts.header.events.returned.load(Ordering::Acquire);
-        let given_back =
-            if returned == 0 { 0 } else { self.count(|standing| standing == Standing::Returned) };
-        Ok(queued + given_back)
+        let counter = &self.parts.header.events.returned;
+        let mut returned = counter.load(Ordering::Acquire);
+        loop {
+            let queued = self.exchange().len().map_err(|_| corrupt())?;
+            if returned == 0 {
+                return Ok(queued);
+            }
+            let given_back = self.count(|standing| standing == Standing::Returned);
+            // What was given back in between has been counted twice, or not at all.
+            let after = counter.load(Ordering::Acquire);
+            if after == returned {
+                return Ok(queued + given_back);
+            }
+            returned = after;
+        }
     }
 
     /// How many items the ring alone holds.

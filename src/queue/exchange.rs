@@ -21,6 +21,9 @@ use crate::queue::ring::{Items, Lease, Position, Refusal, Ring};
 use crate::queue::slot::{BlockSlots, Slots};
 use std::cell::Cell;
 
+/// A search for a free block gives up after so many rounds in which others kept changing blocks.
+const SEARCHES: u32 = 1000;
+
 /// A block that a participant owns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
@@ -71,13 +74,31 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
         Some(Held { block, word })
     }
 
+    /// Looks at every block; says that none is free only if none was at one moment. While one looks,
+    /// others may free a block behind and take one ahead: generations only grow, so two looks with the
+    /// same sum of them saw the same words.
     #[cold]
     fn search_free(&self, me: u32, cursor: &Cell<u32>) -> Option<Held> {
         let count = self.blocks.count();
         let first = cursor.get();
-        let held = (0..count).find_map(|step| self.take_free((first + step) % count, me))?;
-        cursor.set((held.block + 1) % count);
-        Some(held)
+        let mut before = None;
+        for _ in 0..SEARCHES {
+            let mut generations = 0u64;
+            for step in 0..count {
+                let block = (first + step) % count;
+                if let Some(held) = self.take_free(block, me) {
+                    cursor.set((block + 1) % count);
+                    return Some(held);
+                }
+                let word = self.blocks.get(block)?.load();
+                generations = generations.wrapping_add(word.generation());
+            }
+            if before == Some(generations) {
+                return None;
+            }
+            before = Some(generations);
+        }
+        None
     }
 
     /// Puts a reserved block into the ring: committed when this returns `Ok`.

@@ -60,9 +60,13 @@ impl<'q> Reservation<'q> {
     /// Copies `bytes` to `offset`.
     ///
     /// # Errors
-    /// `TooBig` when they reach past what was reserved; nothing is written then.
+    /// `TooBig` when they reach past what was reserved, `Forked` in a child of the process that reserved;
+    /// nothing is written then.
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<()> {
         check_range(offset, bytes.len(), self.length, "reserved")?;
+        if self.process != fork::generation() {
+            return Err(forked("reservation"));
+        }
         // SAFETY: inside the payload of a block that this process owns, as just checked.
         unsafe {
             self.as_mut_ptr().add(offset).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());

@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header::{Geometry, Header};
 use crate::layout::offset::Region;
 use crate::os::liveness::{self, Identity};
-use crate::os::memory::{self, Mapping};
+use crate::os::memory::{self, FileId, Mapping};
 use directory::{Directory, Extent, Wanted};
 pub use directory::{ObjectInfo, ObjectKind};
 use participant::{Me, Membership, Table};
@@ -46,6 +46,7 @@ struct Inner {
     mapping: Mapping,
     fd: OwnedFd,
     geometry: Geometry,
+    file: Option<FileId>,
     /// For messages; empty when anonymous.
     name: Box<str>,
 }
@@ -231,8 +232,15 @@ impl Segment {
     /// ```
     ///
     /// # Errors
-    /// `Version`, `Corrupt` as for [`attach`](Self::attach).
+    /// `Version`, `Corrupt` as for [`attach`](Self::attach); `Permission` when somebody else could shorten the
+    /// file: it is not sealed, and belongs to another user.
     pub fn attach_fd(fd: OwnedFd) -> Result<Self> {
+        if !memory::cannot_shrink(fd.as_fd()) {
+            return Err(Error::new(
+                ErrorKind::Permission,
+                "the descriptor's file is not sealed against shrinking and belongs to another user",
+            ));
+        }
         Self::check_and_map(fd, "")
     }
 
@@ -253,13 +261,17 @@ impl Segment {
         // SAFETY: the mapping is larger than the header, page-aligned, and nobody else's yet. The
         // rest of it is zero, which is what empty tables are.
         unsafe { mapping.start().cast::<Header>().write(header) };
-        Ok(Self(Arc::new(Inner {
-            membership: Membership::new(),
-            mapping,
-            fd,
-            geometry,
-            name: name.into(),
-        })))
+        {
+            let file = FileId::of(fd.as_fd());
+            Ok(Self(Arc::new(Inner {
+                membership: Membership::new(),
+                mapping,
+                fd,
+                geometry,
+                file,
+                name: name.into(),
+            })))
+        }
     }
 
     fn check_and_map(fd: OwnedFd, name: &str) -> Result<Self> {
@@ -284,13 +296,17 @@ impl Segment {
         // SAFETY: the mapping is larger than the header and page-aligned; the copy is private.
         let header = unsafe { mapping.start().cast::<Header>().read_volatile() };
         let geometry = Geometry::check(&header, file_size, &what)?;
-        Ok(Self(Arc::new(Inner {
-            membership: Membership::new(),
-            mapping,
-            fd,
-            geometry,
-            name: name.into(),
-        })))
+        {
+            let file = FileId::of(fd.as_fd());
+            Ok(Self(Arc::new(Inner {
+                membership: Membership::new(),
+                mapping,
+                fd,
+                geometry,
+                file,
+                name: name.into(),
+            })))
+        }
     }
 
     /// The place of the object `name` in this segment, to be handed to an object's `create` or `open`.
@@ -356,7 +372,7 @@ impl Segment {
         let geometry = &self.0.geometry;
         let slots =
             self.region().array(geometry.participants_offset, geometry.participants as usize)?;
-        Ok(Table { slots, fd: self.0.fd.as_fd() })
+        Ok(Table { slots, fd: self.0.fd.as_fd(), file: self.0.file })
     }
 
     pub(crate) fn directory(&self) -> Result<Directory<'_>> {
@@ -398,7 +414,7 @@ impl Drop for Inner {
         if let Ok(slots) =
             region.array(geometry.participants_offset, geometry.participants as usize)
         {
-            self.membership.end(Table { slots, fd: self.fd.as_fd() });
+            self.membership.end(Table { slots, fd: self.fd.as_fd(), file: self.file });
         }
     }
 }

@@ -48,6 +48,7 @@ use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::offset::Shared;
 use crate::os::liveness::{self, Identity};
+use crate::os::memory::FileId;
 use crate::os::{fork, memory};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, AtomicU32 as PrivateU32, AtomicU64 as PrivateU64};
@@ -94,6 +95,9 @@ pub(crate) struct Me {
 pub(crate) struct Table<'a> {
     pub slots: &'a [Slot],
     pub fd: BorrowedFd<'a>,
+    /// The segment's file, as it was at attach. A program that closes all descriptors may have reused the
+    /// number for another file, whose locks say nothing.
+    pub file: Option<FileId>,
 }
 
 impl Table<'_> {
@@ -112,7 +116,7 @@ impl Table<'_> {
         let seen = entry.state.load(Ordering::Acquire); // E1
         generation(seen) != of
             || phase(seen) == FREE
-            || !liveness::byte_is_held(self.fd, slot.into())
+            || !liveness::byte_is_held(self.fd, slot.into()) && FileId::of(self.fd) == self.file
     }
 
     /// The other half: the process that joined does not exist any more.
@@ -286,8 +290,19 @@ impl Membership {
         let lock = memory::reopen(table.fd).ok_or_else(|| {
             Error::last_os("cannot take part in the segment: its descriptor could not be opened again through /proc/self/fd")
         })?;
-        let me = table.join(lock.as_fd())?;
-        self.lock.store(lock.into_raw_fd(), Ordering::Relaxed);
+        if FileId::of(lock.as_fd()) != table.file {
+            return Err(Error::new(
+                ErrorKind::System,
+                "the segment's descriptor was closed behind the library's back, and its number used for another file",
+            ));
+        }
+        // Noted before it locks anything, so that a child forked in between finds and closes it.
+        let lock = lock.into_raw_fd();
+        self.lock.store(lock, Ordering::Relaxed);
+        // SAFETY: open until `close_lock`.
+        let me = table
+            .join(unsafe { BorrowedFd::borrow_raw(lock) })
+            .inspect_err(|_| self.close_lock())?;
         self.slot.store(me.slot, Ordering::Relaxed);
         self.generation.store(me.generation, Ordering::Relaxed);
         self.joined.store(process, Ordering::Release);

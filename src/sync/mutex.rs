@@ -50,6 +50,16 @@ unsafe impl<T: Pod> Send for Mutex<T> {}
 // SAFETY: as above.
 unsafe impl<T: Pod> Sync for Mutex<T> {}
 
+fn check_align<T>() -> Result<()> {
+    if align_of::<T>() > ALIGN_MAX {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("a type aligned to {}: at most {ALIGN_MAX} is possible", align_of::<T>()),
+        ));
+    }
+    Ok(())
+}
+
 /// Where the data begin, after the lock.
 fn data_offset<T>() -> u64 {
     (size_of::<RawMutex>() as u64).next_multiple_of(align_of::<T>() as u64)
@@ -69,12 +79,7 @@ impl<T: Pod> Mutex<T> {
     /// # Errors
     /// `Exists`; `Invalid`; `NoSpace`; `Limit`.
     pub fn create<'a>(place: impl Into<Place<'a>>, value: T) -> Result<Self> {
-        if align_of::<T>() > ALIGN_MAX {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("a type aligned to {}: at most {ALIGN_MAX} is possible", align_of::<T>()),
-            ));
-        }
+        check_align::<T>()?;
         let plan =
             Plan { kind: ObjectKind::Mutex, item: TypeTag::of::<T>(), length: Self::size_for() };
         let object = place.into().create(plan, |region| {
@@ -110,6 +115,7 @@ impl<T: Pod> Mutex<T> {
     }
 
     fn over(object: Object) -> Result<Self> {
+        check_align::<T>()?;
         let region: Region = object.region;
         let raw = region.one(0)?;
         let data = region.slice(data_offset::<T>(), size_of::<T>() as u64)?.start().cast();
@@ -204,8 +210,14 @@ pub(crate) struct RawGuard<'m> {
 }
 
 impl RawGuard<'_> {
+    /// Whether this is the process that locked, not a forked child with a copy of the guard.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        self.process == fork::generation()
+    }
+
     pub(crate) fn mark_consistent(&self) {
-        if self.process == fork::generation() {
+        if self.is_here() {
             self.raw.mark_consistent();
         }
     }
@@ -215,7 +227,7 @@ impl Drop for RawGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         // In a forked child the lock is the parent's.
-        if self.process == fork::generation() {
+        if self.is_here() {
             self.raw.unlock();
         }
     }
@@ -306,11 +318,14 @@ impl<T: Pod> MutexGuard<'_, T> {
         unsafe { self.data.read() }
     }
 
-    /// Replaces the value. Killed in the middle, the next owner is told `OwnerDead`.
+    /// Replaces the value. Killed in the middle, the next owner is told `OwnerDead`. In a forked child, which
+    /// does not hold the lock, nothing is done.
     #[inline]
     pub fn set(&mut self, value: T) {
-        // SAFETY: as in `get`.
-        unsafe { self.data.write(value) };
+        if self.raw.is_here() {
+            // SAFETY: as in `get`.
+            unsafe { self.data.write(value) };
+        }
     }
 
     /// Where the value lies, to be changed in place.

@@ -14,19 +14,21 @@
 //! | 4–15 | the owner's slot |
 //! | 16–63 | the owner's generation (48 bits, never 0); 0 = unlocked |
 //!
-//! Sleepers wait on the half with bits 0 to 31. `thread` tells the owner's threads apart: it is
-//! written by the owner alone, after it locked and before it unlocks.
+//! Sleepers wait on the half with bits 0 to 31. `threads_mark` and `thread` tell the owner's threads apart:
+//! they are written by the owner alone, after it locked and before it unlocks.
 //!
 //! # Invariants
 //! - I1. The word changes from unlocked to owned, or from a dead owner to a new one, only by CAS.
 //! - I2. WAITERS is set before a sleep; who was asleep locks with WAITERS set, for it cannot know
 //!   whether others sleep.
-//! - I3. `thread` equals this thread only while this thread holds the lock (given that the word names
-//!   this process).
+//! - I3. `threads_mark` is this process's and `thread` this thread only while this thread holds the lock: the
+//!   owner writes `thread`, then `threads_mark`, and clears `threads_mark` before it unlocks. What a dead owner
+//!   left there bears its own mark.
 //!
 //! # Ordering edges
 //! - E1. Locking is Acquire and unlocking Release: what was done under the lock is seen by the next
 //!   owner. Taking over from a dead owner is Acquire of whatever it had made visible.
+//! - E2. `threads_mark` is stored with Release after `thread`, and loaded with Acquire before it.
 //!
 //! # Crash states
 //! | killed | leaves | who repairs |
@@ -65,8 +67,12 @@ const SPINS: u32 = 100;
 pub(crate) struct RawMutex {
     /// See the module's layout.
     word: AtomicU64,
-    /// Which of the owner's threads; 0 = none.
+    /// The owner's mark once more, once `thread` is its thread; 0 = none.
+    threads_mark: AtomicU64,
+    /// Which of the owner's threads.
     thread: AtomicU64,
+    /// Not used.
+    reserved: AtomicU64,
 }
 // SAFETY: atomics only.
 unsafe impl Shared for RawMutex {}
@@ -240,7 +246,27 @@ fn loom_thread() -> u64 {
 impl RawMutex {
     #[cfg(all(test, loom))]
     pub(crate) fn new() -> Self {
-        Self { word: AtomicU64::new(0), thread: AtomicU64::new(0) }
+        Self {
+            word: AtomicU64::new(0),
+            threads_mark: AtomicU64::new(0),
+            thread: AtomicU64::new(0),
+            reserved: AtomicU64::new(0),
+        }
+    }
+
+    /// I3: says which thread has locked.
+    #[inline]
+    fn sign(&self, me: Mark) {
+        self.thread.store(this_thread(), Ordering::Relaxed);
+        self.threads_mark.store(me.0, Ordering::Release); // E2: pairs with is_signed
+    }
+
+    /// I3: whether this thread has locked.
+    fn is_signed(&self, me: Mark) -> bool {
+        // E2: the thread read next is the one of this mark, or a later one's; this thread's own is neither
+        // unless it holds the lock.
+        self.threads_mark.load(Ordering::Acquire) == me.0
+            && self.thread.load(Ordering::Relaxed) == this_thread()
     }
 
     /// Locks if that takes no waiting. `is_over` proves that an owner is dead, if need be at any price.
@@ -253,7 +279,7 @@ impl RawMutex {
         // E1: pairs with `unlock`.
         if self.word.compare_exchange(UNLOCKED, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
         {
-            self.thread.store(this_thread(), Ordering::Relaxed);
+            self.sign(me);
             return Ok(Locked::Sound);
         }
         self.try_lock_taken(me, 0, Doubt::Some, &is_over)
@@ -277,8 +303,8 @@ impl RawMutex {
             let (taken, locked) = if owner.0 == UNLOCKED {
                 (me.0 | waiters, Locked::Sound)
             } else if owner == me {
-                if self.thread.load(Ordering::Relaxed) == this_thread() {
-                    return Err(LockError::Deadlock); // I3
+                if self.is_signed(me) {
+                    return Err(LockError::Deadlock);
                 }
                 return Err(LockError::Busy);
             } else if doubt != Doubt::None && is_over(owner.slot(), owner.generation(), doubt) {
@@ -289,7 +315,7 @@ impl RawMutex {
             // E1: pairs with `unlock`, or with what the dead owner did last.
             if self.word.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
-                self.thread.store(this_thread(), Ordering::Relaxed);
+                self.sign(me);
                 return Ok(locked);
             }
         }
@@ -306,7 +332,7 @@ impl RawMutex {
         // E1: pairs with `unlock`.
         if self.word.compare_exchange(UNLOCKED, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
         {
-            self.thread.store(this_thread(), Ordering::Relaxed);
+            self.sign(me);
             return Ok(Locked::Sound);
         }
         self.lock_taken(me, deadline, is_over)
@@ -334,6 +360,9 @@ impl RawMutex {
                 settled => return settled,
             }
             if deadline.has_passed() {
+                if waiters != 0 {
+                    self.hand_on();
+                }
                 return Err(LockError::TimedOut);
             }
             let seen = self.word.load(Ordering::Relaxed);
@@ -358,10 +387,24 @@ impl RawMutex {
             );
             doubt = if asleep == Woken::TimedOut { Doubt::Much } else { Doubt::None };
             if asleep == Woken::Cancelled {
-                // The wake-up that may have been meant for us goes on to somebody else.
-                futex::wake(self.half(), 1);
+                self.hand_on();
                 return Err(LockError::Interrupted);
             }
+        }
+    }
+
+    /// A sleeper that gives up passes on what a wake-up may have told it alone: that others sleep.
+    fn hand_on(&self) {
+        let mut seen = self.word.load(Ordering::Relaxed);
+        while owner(seen).0 != UNLOCKED && seen & WAITERS == 0 {
+            let told = seen | WAITERS;
+            match self.word.compare_exchange(seen, told, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+        if owner(seen).0 == UNLOCKED {
+            futex::wake(self.half(), 1);
         }
     }
 
@@ -372,14 +415,13 @@ impl RawMutex {
 
     /// Whether this thread, of the participant `me`, holds the lock.
     pub(crate) fn is_mine(&self, me: Mark) -> bool {
-        owner(self.word.load(Ordering::Relaxed)) == me
-            && self.thread.load(Ordering::Relaxed) == this_thread()
+        owner(self.word.load(Ordering::Relaxed)) == me && self.is_signed(me)
     }
 
     /// Unlocks what this thread holds; an inconsistent lock is lost with that.
     #[inline]
     pub(crate) fn unlock(&self) {
-        self.thread.store(0, Ordering::Relaxed); // I3
+        self.threads_mark.store(0, Ordering::Relaxed); // I3
         let inconsistent = self.word.load(Ordering::Relaxed) & INCONSISTENT != 0;
         let left = if inconsistent { LOST } else { UNLOCKED };
         let seen = self.word.swap(left, Ordering::Release); // E1: pairs with the CAS of the next owner

@@ -246,10 +246,12 @@ impl<T: Scalar> LockedValue<'_, T> {
         T::load(self.value.cell, Ordering::Relaxed)
     }
 
-    /// Replaces the value.
+    /// Replaces the value. In a forked child, which does not hold the lock, nothing is done.
     #[inline]
     pub fn set(&mut self, value: T) {
-        T::store(self.value.cell, value, Ordering::Relaxed);
+        if self.raw.is_here() {
+            T::store(self.value.cell, value, Ordering::Relaxed);
+        }
     }
 
     /// Says that what the lock guards is whole again after [`LockError::OwnerDead`].

@@ -186,24 +186,30 @@ impl Scalar for bool {
     }
     #[inline]
     fn compare_exchange(cell: &AtomicU8, current: Self, new: Self) -> Result<Self, Self> {
-        cell.compare_exchange(current.into(), new.into(), Ordering::AcqRel, Ordering::Acquire)
-            .map(|old| old != 0)
-            .map_err(|old| old != 0)
+        change_bool(cell, |found| (found == current).then_some(new))
     }
+}
+
+/// Changes the byte as a bool, whatever byte stands for true in it; `Err` when `change` declines.
+#[inline]
+fn change_bool(cell: &AtomicU8, change: impl Fn(bool) -> Option<bool>) -> Result<bool, bool> {
+    let changed = cell
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |raw| change(raw != 0).map(u8::from));
+    changed.map(|raw| raw != 0).map_err(|raw| raw != 0)
 }
 
 impl Bits for bool {
     #[inline]
     fn fetch_and(cell: &AtomicU8, value: Self) -> Self {
-        cell.fetch_and(value.into(), Ordering::AcqRel) != 0
+        change_bool(cell, |old| Some(old & value)).unwrap_or_else(|old| old)
     }
     #[inline]
     fn fetch_or(cell: &AtomicU8, value: Self) -> Self {
-        cell.fetch_or(value.into(), Ordering::AcqRel) != 0
+        change_bool(cell, |old| Some(old | value)).unwrap_or_else(|old| old)
     }
     #[inline]
     fn fetch_xor(cell: &AtomicU8, value: Self) -> Self {
-        cell.fetch_xor(value.into(), Ordering::AcqRel) != 0
+        change_bool(cell, |old| Some(old ^ value)).unwrap_or_else(|old| old)
     }
 }
 

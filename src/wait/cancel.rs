@@ -75,6 +75,16 @@ impl Canceller {
     }
 }
 
+/// A forked child begins outside every region: what its parent cancels is the parent's affair.
+pub(crate) fn begin_in_child() {
+    CURRENT.set(std::ptr::null());
+}
+
+/// Whether this thread's blocking calls are cancelled.
+pub(crate) fn is_cancelled() -> bool {
+    current().is_some_and(|word| word.load(Ordering::Acquire) != 0)
+}
+
 /// The cancel word of this thread's innermost region.
 pub(crate) fn current<'a>() -> Option<&'a AtomicU32> {
     // SAFETY: `run` keeps the word alive while it is current, and a wait ends inside that call.

@@ -1,0 +1,387 @@
+//! A child under the tracer: one operation, stopped at instruction k.
+//!
+//! The child warms up, stops itself, and is then single-stepped. Point k is the state after k
+//! instructions behind the first marker: point 0 is the marker itself, and the last point is the
+//! last instruction before the second marker has been reached. What counts as one instruction:
+//!
+//! - a string instruction with a repeat prefix, whatever its count (the processor traps after each
+//!   round, with the program counter still on it);
+//! - a system call, the kernel's work included;
+//! - each instruction of the vdso, for that runs in user mode.
+//!
+//! A long way is shortened: the addresses of one full run are kept, and a later child is run at
+//! full speed into a hardware breakpoint on an instruction shortly before k, as often as it takes, and
+//! stepped from there on. A child that takes another way than
+//! the first one did is noticed ([`Arrival::Strayed`]), and its point is tried again step by step.
+//!
+//! Only x86-64: on processors with load-exclusive and store-exclusive a single step between the
+//! two clears the monitor, and no such loop would ever end.
+
+use super::page::Page;
+use super::process::{Child, Event, Ticker, said};
+use super::verdict::{Check, Failure};
+use std::mem::offset_of;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+/// A child inside its operation, stopped.
+pub struct Traced<'a> {
+    child: Child,
+    page: &'a Page,
+    _ticker: Ticker,
+    limit: Duration,
+    deadline: Instant,
+    /// Instructions executed behind the first marker.
+    steps: usize,
+    address: u64,
+    /// A signal to be delivered with the next step.
+    pending: i32,
+}
+
+/// Where a run to a point ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// At the point, inside the operation.
+    There,
+    /// The operation had returned before it.
+    Ended,
+    /// Not on the way that the recorded run took.
+    Strayed,
+}
+
+/// The addresses of one full run: `addresses[k]` is what point k would execute next.
+pub struct Route {
+    addresses: Vec<u64>,
+    /// For each k, the cheapest point up to it to break at, and how often its address has been
+    /// executed by then.
+    anchors: Vec<(usize, usize)>,
+    /// For each k, the how-manieth time its address is met.
+    times: Vec<usize>,
+}
+
+impl Route {
+    fn new(addresses: Vec<u64>) -> Self {
+        let mut met = std::collections::HashMap::new();
+        let mut best = (0, 0);
+        let mut times = Vec::with_capacity(addresses.len());
+        let mut anchors = Vec::with_capacity(addresses.len());
+        for (k, &address) in addresses.iter().enumerate() {
+            let count: &mut usize = met.entry(address).or_default();
+            *count += 1;
+            // The cost of point k by way of point i: its breakpoints met, and k - i steps.
+            if *count <= best.1 + (k - best.0) {
+                best = (k, *count);
+            }
+            times.push(*count);
+            anchors.push(best);
+        }
+        Self { addresses, anchors, times }
+    }
+
+    /// The how-manieth time the address of point k is met there.
+    pub fn times(&self, k: usize) -> usize {
+        self.times.get(k).copied().unwrap_or(0)
+    }
+
+    pub fn addresses(&self) -> &[u64] {
+        &self.addresses
+    }
+
+    /// The number of points: instructions between the markers, and the first marker itself.
+    pub fn points(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// The address of point k.
+    pub fn address(&self, k: usize) -> u64 {
+        self.addresses.get(k).copied().unwrap_or(0)
+    }
+}
+
+/// Steps shorter than this are simply stepped: setting a breakpoint costs a few system calls.
+const WORTH: usize = 12;
+
+impl<'a> Traced<'a> {
+    /// Forks a child that runs `prepare` at full speed and then `operate` between the markers;
+    /// returns it at point 0. After `limit` in all it counts as hanging.
+    pub fn begin<P>(
+        page: &'a Page,
+        limit: Duration,
+        prepare: impl FnOnce() -> P,
+        operate: impl FnOnce(P) -> u64,
+    ) -> Result<Self, Failure> {
+        page.reset();
+        let ticker = Ticker::start();
+        let deadline = Instant::now() + limit;
+        let child = Child::fork(|| {
+            // SAFETY: no pointers; makes the lab this process's tracer.
+            unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+            let done = catch_unwind(AssertUnwindSafe(|| {
+                let prepared = prepare();
+                // SAFETY: stops this process; the tracer swallows the signal.
+                unsafe { libc::syscall(libc::SYS_kill, libc::getpid(), libc::SIGSTOP) };
+                page.enter();
+                let answer = operate(prepared);
+                page.leave(answer);
+            }));
+            match done {
+                Ok(()) => 0,
+                Err(panic) => {
+                    page.fail(&Failure::new(Check::Died, format!("panicked: {}", said(&*panic))));
+                    101
+                }
+            }
+        });
+        let mut traced = Self {
+            child,
+            page,
+            _ticker: ticker,
+            limit,
+            deadline,
+            steps: 0,
+            address: 0,
+            pending: 0,
+        };
+        match traced.child.wait(deadline) {
+            Some(Event::Stopped(libc::SIGSTOP)) => {}
+            other => return Err(traced.trouble("before its operation", other)),
+        }
+        traced.request(libc::PTRACE_SETOPTIONS, 0, libc::PTRACE_O_EXITKILL as usize);
+        while !page.is_inside() {
+            traced.advance()?;
+        }
+        traced.steps = 0;
+        Ok(traced)
+    }
+
+    /// Executes one instruction; whether the child is still inside its operation.
+    pub fn step(&mut self) -> Result<bool, Failure> {
+        self.advance()?;
+        self.steps += 1;
+        if self.steps % 1024 == 0 {
+            self.in_time()?;
+        }
+        Ok(self.page.is_inside())
+    }
+
+    fn advance(&mut self) -> Result<(), Failure> {
+        loop {
+            self.go_on(libc::PTRACE_SINGLESTEP)?;
+            if self.pending != 0 {
+                continue; // a signal came instead: nothing was executed
+            }
+            let address = self.read_address();
+            let same = std::mem::replace(&mut self.address, address) == address;
+            if !(same && self.is_repeating()) {
+                return Ok(());
+            }
+            self.in_time()?;
+        }
+    }
+
+    /// Steps or continues, and waits for the stop that ends it.
+    fn go_on(&mut self, how: libc::c_uint) -> Result<(), Failure> {
+        let signal = std::mem::take(&mut self.pending);
+        self.request(how, 0, signal as usize);
+        match self.child.wait(self.deadline) {
+            Some(Event::Stopped(libc::SIGTRAP)) => Ok(()),
+            Some(Event::Stopped(
+                signal @ (libc::SIGSEGV
+                | libc::SIGBUS
+                | libc::SIGILL
+                | libc::SIGFPE
+                | libc::SIGABRT),
+            )) => {
+                let at = self.read_address();
+                let detail = format!(
+                    "{signal} stopped the operation after {} instructions, at {}",
+                    self.steps,
+                    place(at)
+                );
+                Err(Failure::new(Check::Died, format!("signal {detail}")))
+            }
+            Some(Event::Stopped(signal)) => {
+                self.pending = signal;
+                self.in_time()
+            }
+            other => Err(self.trouble("in its operation", other)),
+        }
+    }
+
+    fn in_time(&mut self) -> Result<(), Failure> {
+        if Instant::now() < self.deadline {
+            Ok(())
+        } else {
+            Err(self.trouble("in its operation", None))
+        }
+    }
+
+    fn trouble(&mut self, when: &str, event: Option<Event>) -> Failure {
+        match event {
+            None => {
+                let at = if self.address == 0 { String::new() } else { place(self.address) };
+                Failure::new(
+                    Check::Hang,
+                    format!("not done {when} after {:?} and {} steps {at}", self.limit, self.steps),
+                )
+            }
+            Some(event) => match self.page.result() {
+                Err(failure) => failure,
+                Ok(_) => Failure::new(Check::Died, format!("the child {event} {when}")),
+            },
+        }
+    }
+
+    /// Runs on to point `k`: by the recorded way if there is one, else step by step.
+    pub fn run_to(&mut self, k: usize, route: Option<&Route>) -> Result<Arrival, Failure> {
+        assert_eq!(self.steps, 0, "only from the first marker on");
+        if let Some(route) = route {
+            let (anchor, mut times) = route.anchors.get(k).copied().unwrap_or((0, 0));
+            if anchor > times + WORTH && self.set_breakpoint(Some(route.addresses[anchor])) {
+                while times > 0 {
+                    match self.go_on(libc::PTRACE_CONT) {
+                        Ok(()) if self.pending == 0 => times -= 1,
+                        Ok(()) => {}
+                        Err(_) if self.page.is_after() => return Ok(Arrival::Strayed),
+                        Err(failure) => return Err(failure),
+                    }
+                }
+                self.set_breakpoint(None);
+                self.address = self.read_address();
+                self.steps = anchor;
+                if self.address != route.addresses[anchor] || !self.page.is_inside() {
+                    return Ok(Arrival::Strayed);
+                }
+            }
+        }
+        while self.steps < k {
+            if !self.step()? {
+                return Ok(Arrival::Ended);
+            }
+        }
+        let strayed = route.is_some_and(|route| route.address(k) != self.address);
+        Ok(if strayed { Arrival::Strayed } else { Arrival::There })
+    }
+
+    /// Steps to the end and records the way.
+    pub fn record(&mut self) -> Result<Route, Failure> {
+        assert_eq!(self.steps, 0, "only from the first marker on");
+        let mut addresses = vec![self.address];
+        while self.step()? {
+            addresses.push(self.address);
+        }
+        Ok(Route::new(addresses))
+    }
+
+    /// The address of the next instruction.
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// SIGKILL, here and now; returns when the process is gone.
+    pub fn kill(self) {
+        self.child.kill();
+    }
+
+    /// SIGSTOP, here and now, and no tracer any more: an ordinary stopped process.
+    pub fn stop(mut self) -> Result<Stopped<'a>, Failure> {
+        self.request(libc::PTRACE_DETACH, 0, libc::SIGSTOP as usize);
+        match self.child.wait(self.deadline) {
+            Some(Event::Stopped(libc::SIGSTOP)) => {
+                Ok(Stopped { child: self.child, page: self.page, limit: self.limit })
+            }
+            other => Err(self.trouble("on its way into the stop", other)),
+        }
+    }
+
+    fn request(&self, request: libc::c_uint, address: usize, data: usize) -> libc::c_long {
+        // SAFETY: every request made here takes numbers, not pointers into this process.
+        let result = unsafe { libc::ptrace(request, self.child.pid(), address, data) };
+        let error = std::io::Error::last_os_error();
+        assert!(
+            result != -1 || matches!(request, libc::PTRACE_PEEKTEXT | libc::PTRACE_POKEUSER),
+            "ptrace request {request}: {error}"
+        );
+        result
+    }
+
+    fn read_address(&self) -> u64 {
+        let offset = offset_of!(libc::user, regs) + offset_of!(libc::user_regs_struct, rip);
+        self.request(libc::PTRACE_PEEKUSER, offset, 0) as u64
+    }
+
+    /// Whether the next instruction is a string instruction with a repeat prefix.
+    fn is_repeating(&self) -> bool {
+        let word = self.request(libc::PTRACE_PEEKTEXT, self.address as usize, 0);
+        let mut repeats = false;
+        for byte in word.to_le_bytes() {
+            match byte {
+                0xf2 | 0xf3 => repeats = true,
+                0x66 | 0x67 | 0x2e | 0x36 | 0x3e | 0x26 | 0x64 | 0x65 | 0x40..=0x4f => {}
+                0xa4..=0xa7 | 0xaa..=0xaf | 0x6c..=0x6f => return repeats,
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// Sets or clears the hardware breakpoint; false where there is none to be had.
+    fn set_breakpoint(&self, address: Option<u64>) -> bool {
+        const ENABLE_FIRST: usize = 1; // local enable of breakpoint 0: execution, one byte
+        let register = |number: usize| offset_of!(libc::user, u_debugreg) + 8 * number;
+        match address {
+            None => self.request(libc::PTRACE_POKEUSER, register(7), 0) == 0,
+            Some(address) => {
+                self.request(libc::PTRACE_POKEUSER, register(0), address as usize) == 0
+                    && self.request(libc::PTRACE_POKEUSER, register(7), ENABLE_FIRST) == 0
+            }
+        }
+    }
+}
+
+/// A child that lies stopped inside its operation.
+pub struct Stopped<'a> {
+    child: Child,
+    page: &'a Page,
+    limit: Duration,
+}
+
+impl Stopped<'_> {
+    /// SIGCONT; the operation's answer when it has returned and the child has ended.
+    pub fn go_on(mut self) -> Result<u64, Failure> {
+        let _ticker = Ticker::start();
+        self.child.signal(libc::SIGCONT);
+        match self.child.wait(Instant::now() + self.limit) {
+            Some(Event::Exited(0)) if self.page.is_after() => self.page.result(),
+            Some(event) => Err(match self.page.result() {
+                Err(failure) => failure,
+                Ok(_) => Failure::new(Check::Died, format!("after SIGCONT the child {event}")),
+            }),
+            None => Err(Failure::new(
+                Check::Hang,
+                format!("the operation had not returned {:?} after SIGCONT", self.limit),
+            )),
+        }
+    }
+}
+
+/// An address as a tool wants it: the file it lies in, and the offset there.
+pub fn place(address: u64) -> String {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let mut base = (String::new(), 0);
+    for line in maps.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let Some((from, to)) = fields.next().and_then(|range| range.split_once('-')) else {
+            continue;
+        };
+        let number = |text| u64::from_str_radix(text, 16).unwrap_or(0);
+        let file = fields.nth(4).unwrap_or("").to_owned();
+        if file != base.0 {
+            base = (file, number(from));
+        }
+        if (number(from)..number(to)).contains(&address) {
+            return format!("{} {:#x}", base.0, address - base.1);
+        }
+    }
+    format!("{address:#x}")
+}
