@@ -16,11 +16,15 @@
 //! | an operation that never ends, one that sleeps in the kernel, one that faults, one that panics | `hang`, `hang`, `died`, `died` |
 
 mod lab;
+#[path = "lab/locks.rs"]
+mod locks;
 #[path = "lab/queues.rs"]
 mod queues;
 #[cfg(target_arch = "x86_64")]
 #[path = "lab/toys.rs"]
 mod toys;
+#[path = "lab/values.rs"]
+mod values;
 
 use lab::{Lab, Options};
 use queues::{Form, Op, Queued};
@@ -46,6 +50,8 @@ fn main() {
         run_queue::<queues::Blocks>(&mut lab, items);
         run_queue::<queues::Slots>(&mut lab, items);
     }
+    run_locks(&mut lab);
+    run_values(&mut lab);
     let left = before.compare();
     lab.test("nothing is left behind", left);
     println!("total: killed {}, stopped {}, failed {}", lab.killed, lab.stopped, lab.failed_points);
@@ -65,5 +71,25 @@ fn run_queue<F: Form>(lab: &mut Lab, items: usize) {
     }
     for op in operations {
         lab.run(&Queued::<F>::new(op, items));
+    }
+}
+
+fn run_locks(lab: &mut Lab) {
+    use locks::{Locked, Op, State};
+    for (state, operations) in [
+        (State::Free, &[Op::Lock, Op::TryLock, Op::Unlock, Op::Add][..]),
+        (State::Held, &[Op::TryLock, Op::WaitToLock]),
+        (State::Dead, &[Op::Lock, Op::TryLock, Op::Add, Op::Abandon]),
+    ] {
+        for &op in operations {
+            lab.run(&Locked::new(op, state));
+        }
+    }
+}
+
+fn run_values(lab: &mut Lab) {
+    use values::{Added, Kind};
+    for kind in [Kind::Integer, Kind::Float, Kind::Update, Kind::Element] {
+        lab.run(&Added::new(kind));
     }
 }

@@ -26,7 +26,7 @@ pub mod view;
 pub mod watch;
 
 pub use page::Page;
-pub use process::in_child;
+pub use process::{Child, in_child};
 pub use trace::{Arrival, Route, Traced, place};
 pub use verdict::{Check, Failure, demand};
 pub use watch::Watch;
@@ -71,6 +71,12 @@ pub trait Scenario {
     /// After how long a part of a trial counts as hanging.
     fn patience(&self) -> Duration {
         PATIENCE
+    }
+
+    /// Whether it goes round in loops whose length depends on the clock: then the first two times of each
+    /// instruction are taken, and a point that is not reached at full speed is not stepped to.
+    fn loops(&self) -> bool {
+        false
     }
 
     /// The stages that kills at all points must show between them; empty = not checked.
@@ -120,20 +126,23 @@ impl Options {
         self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
     }
 
-    fn takes(&self, k: usize, route: &Route) -> bool {
+    fn takes(&self, k: usize, route: &Route, loops: bool) -> bool {
         let points = route.points();
         match self.at {
             Some(at) => k == at,
             None if k < 2 || k + 3 > points => true,
             None if self.quick && k % 7 != 0 => false,
-            None => points <= LONG || route.times(k) <= 2,
+            None => !loops || route.times(k) <= 2,
         }
     }
 }
 
-/// An operation with more points than this goes round in loops (it spins, or looks at every participant):
-/// of each of its instructions only the first two times are taken.
-const LONG: usize = 4000;
+/// An operation with more points than this is taken for one that [loops](Scenario::loops).
+const LONG: usize = 10_000;
+
+fn loops<S: Scenario>(scenario: &S, route: &Route) -> bool {
+    scenario.loops() || route.points() > LONG
+}
 
 /// What a sweep over all points found.
 #[derive(Default)]
@@ -219,8 +228,9 @@ impl Lab {
         let states: HashSet<_> = kill.states.union(&stop.states).collect();
         let failed = kill.failures.len() + stop.failures.len();
         println!(
-            "{name:<34} points {:>5}  killed {:>5}  stopped {:>5}  states {:>3}  stages {:?}  failed {failed}  slowest {:.1} ms  {:.1} s",
+            "{name:<34} points {:>5}{}  killed {:>5}  stopped {:>5}  states {:>3}  stages {:?}  failed {failed}  slowest {:.1} ms  {:.1} s",
             route.points(),
+            if loops(scenario, &route) { "~" } else { " " },
             kill.points.len(),
             stop.points.len(),
             states.len(),
@@ -271,12 +281,13 @@ impl Lab {
     /// One trial at each point, in one mode.
     pub fn sweep<S: Scenario>(&self, scenario: &S, route: &Route, mode: Mode) -> Sweep {
         let mut sweep = Sweep::default();
+        let loops = loops(scenario, route);
         // A little beyond the recorded end: a run may be longer than the recorded one.
         for k in 0.. {
-            if k < route.points() && !self.options.takes(k, route) {
+            if k < route.points() && !self.options.takes(k, route, loops) {
                 continue;
             }
-            let enough = route.points() > LONG || self.options.at.is_some();
+            let enough = loops || self.options.at.is_some();
             if enough && k >= route.points() {
                 break;
             }
@@ -332,7 +343,7 @@ impl Lab {
         let by_breakpoint = (!self.options.steps_only && k < route.points()).then_some(route);
         let mut arrival = traced.run_to(k, by_breakpoint)?;
         if by_breakpoint.is_some() && arrival != Arrival::There {
-            if route.points() > LONG {
+            if loops(scenario, route) {
                 return Ok(false); // loops of another length: no second try at such a price
             }
             drop(traced);

@@ -7,7 +7,7 @@
 //! leaves some items; after the child has gone on, its answer and what is left must fit together.
 
 use super::lab::view::View;
-use super::lab::{Check, Failure, Scenario, demand};
+use super::lab::{Check, Failure, Page, Scenario, demand, in_child};
 use mpshm::{Audit, PopError, PushError, Queue, QueueOptions, Segment};
 use std::marker::PhantomData;
 use std::sync::OnceLock;
@@ -261,6 +261,7 @@ impl Op {
 
 /// How long a sleeping operation sleeps.
 const NAP: Duration = Duration::from_millis(1);
+const BLINK: Duration = Duration::from_nanos(1);
 
 /// One operation on a queue that holds `items` items.
 pub struct Queued<F: Form> {
@@ -299,6 +300,19 @@ impl<F: Form> Queued<F> {
     /// What others leave while the child is stopped: never nothing, so that a pop finds something.
     fn left(&self) -> Vec<u64> {
         (LEFT..LEFT + self.items.max(1) as u64).collect()
+    }
+
+    /// Puts the items in. Positions: an empty queue at its beginning, others further on.
+    fn fill(&self, queue: &F::Queue) -> Result<(), Failure> {
+        for number in (1..=self.items as u64).cycle().take(self.items / 2) {
+            F::push(queue, number, Duration::ZERO)?;
+            F::pop(queue, Duration::ZERO)?;
+        }
+        for number in 1..=self.items as u64 {
+            let done = F::push(queue, number, Duration::ZERO)?;
+            demand(done, Check::Lab, || "the queue cannot be filled".to_owned())?;
+        }
+        Ok(())
     }
 
     /// Every block is free, held or queued, each once, and at most `held` of them are held.
@@ -419,14 +433,16 @@ impl<F: Form> Scenario for Queued<F> {
         let segment = Segment::options().participants(6).objects(2).anonymous(size).map_err(lab)?;
         let queue = F::create(&segment, &options).map_err(lab)?;
         let view = View::of(&segment, segment.size() as usize);
-        // Positions: an empty queue at its beginning, others further on.
-        for number in (1..=self.items as u64).cycle().take(self.items / 2) {
-            F::push(&queue, number, Duration::ZERO)?;
-            F::pop(&queue, Duration::ZERO)?;
-        }
-        for number in 1..=self.items as u64 {
-            let done = F::push(&queue, number, Duration::ZERO)?;
-            demand(done, Check::Lab, || "the queue cannot be filled".to_owned())?;
+        if self.op == Op::WaitToPush {
+            // By a process that is gone again: a living one is asked about at each look of a wait, and
+            // single steps make each of them due.
+            let filled = Page::new();
+            in_child(&filled, "who fills", DEADLINE, || {
+                self.fill(&queue)?;
+                Ok(0)
+            })?;
+        } else {
+            self.fill(&queue)?;
         }
         Ok(World { queue, view, _segment: segment })
     }
@@ -443,6 +459,14 @@ impl<F: Form> Scenario for Queued<F> {
         let (number, _) = F::pop(&world.queue, zero).unwrap().unwrap();
         if self.items > 0 {
             assert!(F::push(&world.queue, number, zero).unwrap());
+        }
+        // Waits that found nothing: the next one spins less before it sleeps.
+        for _ in 0..4 {
+            match self.op {
+                Op::WaitToPush => assert!(!F::push(&world.queue, number, BLINK).unwrap()),
+                Op::WaitToPop => assert!(F::pop(&world.queue, BLINK).unwrap().is_none()),
+                _ => {}
+            }
         }
     }
 
@@ -493,6 +517,10 @@ impl<F: Form> Scenario for Queued<F> {
         demand(!closed || self.op == Op::Close, Check::Outcome, || "closed by nobody".to_owned())?;
         Self::finish(queue)?;
         Ok(stage)
+    }
+
+    fn loops(&self) -> bool {
+        matches!(self.op, Op::WaitToPush | Op::WaitToPop)
     }
 
     fn stages(&self) -> Vec<u64> {
