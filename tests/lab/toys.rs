@@ -195,7 +195,11 @@ const MIXED: Toy = Toy {
         words[0].store(1, Ordering::Release);
         u64::from(now.elapsed() < Duration::from_secs(5))
     },
-    survive: |words| Ok(read(words, 0)),
+    // The vdso's clock takes a few instructions more in some runs: no point means the same in all of them.
+    survive: |words| {
+        demand(read(words, 0) <= 1, Check::Content, || "a word that nobody wrote".to_owned())?;
+        Ok(0)
+    },
     after: |words, answer| {
         demand(read(words, 0) == 1 && answer == 1, Check::Lost, || "not done".to_owned())
     },
