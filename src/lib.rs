@@ -1,4 +1,21 @@
 //! mpshm: Python's `multiprocessing` for native programs, over lock-free shared memory.
+//!
+//! [`Process`], [`Pool`], [`Queue`], [`Mutex`], [`Value`] and [`Array`], in [`Segment`]s that unrelated programs,
+//! also in C, share. What is promised, and what proves it, stands in the README; how each part keeps it, in the
+//! documentation of its module in the sources: overview, layout, invariants, ordering edges, crash states,
+//! progress, source.
+//!
+//! ```standalone_crate
+//! use mpshm::{Process, Queue};
+//! let queue = Queue::<u64>::new(10)?;
+//! let child = Process::spawn(|| {
+//!     queue.push(42).unwrap();
+//!     0
+//! })?;
+//! assert_eq!(queue.pop()?, 42);
+//! child.join()?;
+//! # Ok::<(), mpshm::Error>(())
+//! ```
 
 mod atomic;
 mod block;
@@ -27,3 +44,8 @@ pub use segment::{ObjectInfo, ObjectKind, Place, Segment, SegmentOptions};
 pub use sync::{LockError, Mutex, MutexGuard};
 pub use value::{Array, Bits, LockedArray, LockedValue, Number, Scalar, Value};
 pub use wait::cancel::Canceller;
+
+/// The README's Rust program runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

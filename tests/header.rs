@@ -69,3 +69,13 @@ fn the_exported_symbols_are_the_listed_ones() {
     symbols.sort_unstable();
     compare(&root().join("ffi-tests/symbols.txt"), &(symbols.join("\n") + "\n"));
 }
+
+#[test]
+fn the_readmes_c_program_is_the_example() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let hello = std::fs::read_to_string(root().join("examples/c/hello.c")).unwrap();
+    assert!(
+        readme.contains(&format!("```c\n{hello}```")),
+        "README.md shows another program than examples/c/hello.c"
+    );
+}

@@ -1,6 +1,6 @@
 //! The C library: one file per section of `include/mpshm.h`, which is generated from here.
 //!
-//! Every entry point goes through [`call`]: it turns errors into negative numbers, keeps their sentence
+//! Every entry point goes through `call`: it turns errors into negative numbers, keeps their sentence
 //! for the thread, and stops panics.
 
 #![allow(non_camel_case_types)]

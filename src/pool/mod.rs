@@ -47,7 +47,17 @@ use task::{Decode, decode_plain};
 pub use task::{Task, TaskError};
 use worker::Run;
 
-/// A pool of worker processes; see the [module](self).
+/// A pool of worker processes.
+///
+/// Tasks are functions, or closures that capture nothing, on plain types or bytes. Whoever waits for a
+/// result does the owner's work meanwhile: there is no helper thread, and tasks beyond what the queue to
+/// the workers holds move up with the next call on the pool.
+///
+/// **What a dead worker does.** The task that it had begun ends as [`TaskError::WorkerDied`] and never runs
+/// twice; one that it had not begun runs elsewhere; another worker is forked. The owner learns of it within 50 ms
+/// while it waits. **Forks.** A pool belongs to the process that made it. Workers are forked from it, also when
+/// one is replaced, with what that means in a program with threads; they are killed when the **thread** that made
+/// the pool ends. **Threads.** Any thread may use the pool.
 ///
 /// ```standalone_crate
 /// let pool = mpshm::Pool::new(3)?;

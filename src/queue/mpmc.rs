@@ -34,7 +34,20 @@ use crate::segment::Segment;
 use crate::segment::place::Place;
 use std::marker::PhantomData;
 
-/// A bounded queue in shared memory; see the [module](self) for what it promises.
+/// A bounded first-in, first-out queue in shared memory, for any number of producers and consumers in any
+/// processes.
+///
+/// - `T` of up to 8 bytes: items travel in the ring's slots, one compare-and-swap to push and one to pop; each
+///   is delivered at most once (a consumer killed just as it takes one takes that one along).
+/// - Larger `T`, and `[u8]` for messages of 0 bytes to a stated maximum: items lie in blocks, and messages can be
+///   written and read in place ([`reserve`](Queue::reserve), [`claim`](Queue::claim)); each is delivered at
+///   least once: what a consumer held when it died, or gave back, comes again, marked, and may come late.
+///
+/// **Progress.** Push and pop are lock-free: nobody, dead or stopped at any instruction, keeps another from
+/// completing a `try_` call. Blocking calls wait for room or for an item, nothing else, and make no system call
+/// when they need not wait. **What a dead peer does.** What was pushed stays; blocks that it held are free again, or
+/// their items back, at the next call that finds nothing, and every 80 ms of a sleep. **Forks.** Handles work on
+/// both sides; reservations and claims stay with their process.
 ///
 /// A handle belongs to one thread at a time (`Send`, not `Sync`); [`Clone`] gives another. It may
 /// be used on both sides of a fork, and any number of processes may push and pop.

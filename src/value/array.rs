@@ -20,7 +20,9 @@ use std::sync::atomic::Ordering;
 /// Where the elements begin: the lock has the first line.
 const ELEMENTS: u64 = 128;
 
-/// A shared array of fixed length; see the [module](self).
+/// A shared array of fixed length. Each element is as atomic as a [`Value`](crate::Value); whole slices are
+/// copied element by element, so others may see some of it before the rest, unless both sides take the
+/// array's lock. Indexes are checked always.
 ///
 /// ```standalone_crate
 /// use mpshm::{Array, Process};

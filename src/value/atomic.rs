@@ -23,7 +23,12 @@ use std::sync::atomic::Ordering;
 const LOCK: u64 = 64;
 const LENGTH: u64 = 128;
 
-/// A shared scalar; see the [module](self).
+/// A shared scalar.
+///
+/// Every operation is one atomic instruction (floats: a short compare-and-swap loop): a process killed at any
+/// instruction has done all of it or nothing, and nobody ever waits. Loads are Acquire, stores Release, and
+/// what does both is both. `value.store(value.load() + 1)` loses updates: use [`fetch_add`](Value::fetch_add),
+/// [`update`](Value::update) or the [lock](Value::lock).
 ///
 /// ```standalone_crate
 /// use mpshm::{Process, Value};
