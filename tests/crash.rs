@@ -20,14 +20,19 @@ mod lab;
 mod locks;
 #[path = "lab/queues.rs"]
 mod queues;
+#[path = "lab/second.rs"]
+mod second;
 #[cfg(target_arch = "x86_64")]
 #[path = "lab/toys.rs"]
 mod toys;
 #[path = "lab/values.rs"]
 mod values;
+#[path = "lab/wakes.rs"]
+mod wakes;
 
-use lab::{Lab, Options};
+use lab::{Lab, Options, Scenario};
 use queues::{Form, Op, Queued};
+use second::{Second, moments};
 
 fn main() {
     if !cfg!(target_arch = "x86_64") {
@@ -52,6 +57,8 @@ fn main() {
     }
     run_locks(&mut lab);
     run_values(&mut lab);
+    run_wakes(&mut lab);
+    run_second_deaths(&mut lab);
     let left = before.compare();
     lab.test("nothing is left behind", left);
     println!("total: killed {}, stopped {}, failed {}", lab.killed, lab.stopped, lab.failed_points);
@@ -72,6 +79,11 @@ fn run_queue<F: Form>(lab: &mut Lab, items: usize) {
     for op in operations {
         lab.run(&Queued::<F>::new(op, items));
     }
+    if F::REDELIVERS && items > 0 && items < queues::CAPACITY {
+        for op in [Op::Push, Op::Pop] {
+            lab.run(&Queued::<F> { first_use: true, ..Queued::new(op, items) });
+        }
+    }
 }
 
 fn run_locks(lab: &mut Lab) {
@@ -91,5 +103,33 @@ fn run_values(lab: &mut Lab) {
     use values::{Added, Kind};
     for kind in [Kind::Integer, Kind::Float, Kind::Update, Kind::Element] {
         lab.run(&Added::new(kind));
+    }
+}
+
+fn run_wakes(lab: &mut Lab) {
+    use wakes::{Unlocking, Waking};
+    for op in [Op::Push, Op::Pop, Op::Close] {
+        lab.run(&Waking::<queues::Blocks>::new(op));
+        lab.run(&Waking::<queues::Slots>::new(op));
+    }
+    lab.run(&Unlocking);
+}
+
+fn run_second_deaths(lab: &mut Lab) {
+    for op in [Op::Push, Op::Pop, Op::GiveBack] {
+        let mut first = Queued::<queues::Blocks>::new(op, queues::CAPACITY / 2);
+        first.filler_gone = true;
+        if !lab.options.wants(&format!("repair/{}", first.name())) {
+            continue;
+        }
+        let known = lab.route(&first).and_then(|route| Ok((route, moments(lab, &first)?)));
+        match known {
+            Ok((route, moments)) => {
+                for k in moments {
+                    lab.run(&Second::new(&first, &route, k));
+                }
+            }
+            Err(failure) => lab.test("repair", Err(failure.to_string())),
+        }
     }
 }

@@ -130,9 +130,17 @@ fn look(mutex: &Mutex<Data>) -> Result<Found, Failure> {
     }
 }
 
+/// Kills the lock's holder, and returns when it is dead.
 fn end_of(holder: &Child) {
-    // SAFETY: the holder is a child of the lab, which reaps it only after this trial.
-    unsafe { libc::kill(holder.pid(), libc::SIGKILL) };
+    // SAFETY: the holder is a child of the lab, which reaps it only after this trial; one descriptor,
+    // polled and closed.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_open, holder.pid(), 0) as i32;
+        libc::kill(holder.pid(), libc::SIGKILL);
+        let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        libc::poll(&raw mut poll, 1, 1000);
+        libc::close(fd);
+    }
 }
 
 /// The end of every trial: the lock is sound, excludes, and can be taken again and again.
@@ -198,7 +206,6 @@ impl Locked {
         if let Some(holder) = &world.holder {
             let stage = self.stage(&found(mutex.try_lock())?)?;
             end_of(holder);
-            // It may still be on its way out.
             let freed = found(mutex.lock_timeout(DEADLINE))?;
             demand(freed == Found::OwnerDead(BEFORE), Check::Lost, || format!("{freed:?}"))?;
             finish(mutex)?;

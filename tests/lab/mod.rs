@@ -55,6 +55,9 @@ pub trait Scenario {
     /// In the child, at full speed, before the first marker: whatever the operation is not about.
     fn prepare(&self, _world: &mut Self::World) {}
 
+    /// In the lab, while the child prepares.
+    fn before(&self, _world: &mut Self::World) {}
+
     /// In the child, between the markers: the operation; its answer as a number.
     fn operate(&self, world: &mut Self::World) -> u64;
 
@@ -263,19 +266,9 @@ impl Lab {
     pub fn begin<S: Scenario>(
         &self,
         scenario: &S,
-        mut world: S::World,
+        world: S::World,
     ) -> Result<(S::World, Traced<'_>), Failure> {
-        let shared = &mut world;
-        let traced = Traced::begin(
-            &self.operator,
-            scenario.patience(),
-            || {
-                scenario.prepare(shared);
-                shared
-            },
-            |world| scenario.operate(world),
-        )?;
-        Ok((world, traced))
+        begin(&self.operator, scenario, world)
     }
 
     /// One trial at each point, in one mode.
@@ -393,6 +386,27 @@ impl Lab {
     }
 }
 
+/// Forks the child for one trial in `world`; returns it at point 0.
+pub fn begin<'p, S: Scenario>(
+    page: &'p Page,
+    scenario: &S,
+    mut world: S::World,
+) -> Result<(S::World, Traced<'p>), Failure> {
+    let shared = &mut world;
+    let mut traced = Traced::fork(
+        page,
+        scenario.patience(),
+        || {
+            scenario.prepare(shared);
+            shared
+        },
+        |world| scenario.operate(world),
+    );
+    scenario.before(&mut world);
+    traced.arrive()?;
+    Ok((world, traced))
+}
+
 fn explain(sweep: &Sweep, route: &Route) -> String {
     let mut text = format!("at {} of {} points", sweep.failures.len(), sweep.points.len());
     for (&k, failure) in sweep.failures.iter().take(6) {
@@ -402,9 +416,16 @@ fn explain(sweep: &Sweep, route: &Route) -> String {
         );
     }
     if sweep.failures.len() > 6 {
-        let all: Vec<_> =
-            sweep.failures.iter().map(|(k, one)| format!("{k} {}", one.check)).collect();
-        text += &format!("\n    all: {}", all.join(", "));
+        let mut runs: Vec<(usize, usize, Check)> = Vec::new();
+        for (&k, failure) in &sweep.failures {
+            match runs.last_mut() {
+                Some((_, last, check)) if *last + 1 == k && *check == failure.check => *last = k,
+                _ => runs.push((k, k, failure.check)),
+            }
+        }
+        let runs: Vec<_> =
+            runs.iter().map(|(from, to, check)| format!("{from} to {to} {check}")).collect();
+        text += &format!("\n    all: {}", runs.join(", "));
     }
     text
 }

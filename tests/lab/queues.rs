@@ -8,7 +8,8 @@
 
 use super::lab::view::View;
 use super::lab::{Check, Failure, Page, Scenario, demand, in_child};
-use mpshm::{Audit, PopError, PushError, Queue, QueueOptions, Segment};
+use super::second::Repairable;
+use mpshm::{Audit, PopError, PushError, Queue, QueueOptions, Segment, Value};
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -68,6 +69,7 @@ pub trait Form {
     fn pop(queue: &Self::Queue, wait: Duration) -> Result<Option<(u64, bool)>, Failure>;
     fn audit(queue: &Self::Queue) -> mpshm::Result<Audit>;
     fn len(queue: &Self::Queue) -> usize;
+    fn recover(queue: &Self::Queue) -> mpshm::Result<()>;
     fn close(queue: &Self::Queue) -> mpshm::Result<()>;
     fn is_closed(queue: &Self::Queue) -> mpshm::Result<bool>;
     /// Claims and gives back; only where items lie in blocks.
@@ -132,6 +134,10 @@ impl Form for Blocks {
 
     fn len(queue: &Self::Queue) -> usize {
         queue.len()
+    }
+
+    fn recover(queue: &Self::Queue) -> mpshm::Result<()> {
+        queue.recover()
     }
 
     fn close(queue: &Self::Queue) -> mpshm::Result<()> {
@@ -210,6 +216,10 @@ impl Form for Slots {
         queue.len()
     }
 
+    fn recover(queue: &Self::Queue) -> mpshm::Result<()> {
+        queue.recover()
+    }
+
     fn close(queue: &Self::Queue) -> mpshm::Result<()> {
         queue.close()
     }
@@ -267,21 +277,33 @@ const BLINK: Duration = Duration::from_nanos(1);
 pub struct Queued<F: Form> {
     pub op: Op,
     pub items: usize,
+    /// Whether who filled the queue is gone. Else it lives, and is asked about whenever deaths are looked for.
+    pub filler_gone: bool,
+    /// Whether the operation is the first that the child does in the segment: it joins in its course.
+    pub first_use: bool,
     /// Done instead of the operation: see `plants.rs`.
     pub plant: Option<fn(&World<F>) -> u64>,
-    form: PhantomData<F>,
+    pub form: PhantomData<F>,
 }
 
 /// A fresh queue, and its bytes.
 pub struct World<F: Form + ?Sized> {
     pub queue: F::Queue,
     pub view: View,
-    _segment: Segment,
+    segment: Segment,
 }
 
 impl<F: Form> Queued<F> {
     pub fn new(op: Op, items: usize) -> Self {
-        Self { op, items, plant: None, form: PhantomData }
+        Self {
+            op,
+            items,
+            // Single steps make each look of a wait due.
+            filler_gone: op == Op::WaitToPush,
+            first_use: false,
+            plant: None,
+            form: PhantomData,
+        }
     }
 
     pub fn planted(op: Op, items: usize, plant: fn(&World<F>) -> u64) -> Self {
@@ -289,9 +311,9 @@ impl<F: Form> Queued<F> {
     }
 
     /// The items as the child finds them: it has popped the first and pushed it again.
-    fn order(&self) -> Vec<u64> {
+    pub fn order(&self) -> Vec<u64> {
         let mut order: Vec<u64> = (1..=self.items as u64).collect();
-        if self.items > 0 {
+        if self.items > 0 && !self.first_use {
             order.rotate_left(1);
         }
         order
@@ -316,7 +338,7 @@ impl<F: Form> Queued<F> {
     }
 
     /// Every block is free, held or queued, each once, and at most `held` of them are held.
-    fn account(queue: &F::Queue, held: u64) -> Result<Audit, Failure> {
+    pub fn account(queue: &F::Queue, held: u64) -> Result<Audit, Failure> {
         let audit = F::audit(queue).map_err(|error| broken(&error))?;
         let Audit { blocks, free, reserved, queued, leased, returned, .. } = audit;
         let in_blocks = blocks != 0;
@@ -328,12 +350,12 @@ impl<F: Form> Queued<F> {
     }
 
     /// Nothing is in the queue and nothing is held.
-    fn is_clear(audit: &Audit) -> bool {
+    pub fn is_clear(audit: &Audit) -> bool {
         audit.free == audit.blocks && audit.queued == 0
     }
 
     /// Pops everything there is, without waiting.
-    fn drain(queue: &F::Queue) -> Result<Vec<(u64, bool)>, Failure> {
+    pub fn drain(queue: &F::Queue) -> Result<Vec<(u64, bool)>, Failure> {
         let mut got = Vec::new();
         while let Some(one) = F::pop(queue, Duration::ZERO)? {
             got.push(one);
@@ -344,7 +366,7 @@ impl<F: Form> Queued<F> {
 
     /// What was drained holds against what may be there: `certain` in this order, with its first
     /// one missing or marked if `first_open`, and `maybe` at the end.
-    fn compare(
+    pub fn compare(
         got: &[(u64, bool)],
         certain: &[u64],
         first_open: bool,
@@ -393,7 +415,7 @@ impl<F: Form> Queued<F> {
     }
 
     /// The end of every trial: nothing is held any more, and the queue works, or is closed.
-    fn finish(queue: &F::Queue) -> Result<(), Failure> {
+    pub fn finish(queue: &F::Queue) -> Result<(), Failure> {
         let audit = Self::account(queue, 0)?;
         demand(Self::is_clear(&audit), Check::Audit, || format!("at the end: {audit:?}"))?;
         if F::is_closed(queue).map_err(|error| broken(&error))? {
@@ -423,19 +445,19 @@ impl<F: Form> Scenario for Queued<F> {
             CAPACITY => "full".to_owned(),
             some => format!("{some} of {CAPACITY}"),
         };
-        format!("{}/{}/{state}", self.op.name(), F::NAME)
+        let first = if self.first_use { ", first use" } else { "" };
+        format!("{}/{}/{state}{first}", self.op.name(), F::NAME)
     }
 
     fn setup(&self) -> Result<World<F>, Failure> {
         let lab = |error: mpshm::Error| Failure::new(Check::Lab, error.to_string());
         let options = QueueOptions::new(CAPACITY as u64).message_max(48).leases(2);
         let size = F::size(&options).map_err(lab)?;
-        let segment = Segment::options().participants(6).objects(2).anonymous(size).map_err(lab)?;
+        let segment =
+            Segment::options().participants(6).objects(2).anonymous(size + 1024).map_err(lab)?;
         let queue = F::create(&segment, &options).map_err(lab)?;
         let view = View::of(&segment, segment.size() as usize);
-        if self.op == Op::WaitToPush {
-            // By a process that is gone again: a living one is asked about at each look of a wait, and
-            // single steps make each of them due.
+        if self.filler_gone {
             let filled = Page::new();
             in_child(&filled, "who fills", DEADLINE, || {
                 self.fill(&queue)?;
@@ -444,7 +466,7 @@ impl<F: Form> Scenario for Queued<F> {
         } else {
             self.fill(&queue)?;
         }
-        Ok(World { queue, view, _segment: segment })
+        Ok(World { queue, view, segment })
     }
 
     fn memory(&self, world: &World<F>) -> (*const u8, usize) {
@@ -453,6 +475,9 @@ impl<F: Form> Scenario for Queued<F> {
 
     fn prepare(&self, world: &mut World<F>) {
         let zero = Duration::ZERO;
+        if self.first_use {
+            return;
+        }
         if self.items == 0 {
             assert!(F::push(&world.queue, NEW, zero).unwrap());
         }
@@ -610,6 +635,20 @@ impl<F: Form> Scenario for Queued<F> {
             format!("given back: {marked:?}, not {wanted:?}")
         })?;
         Self::finish(queue)
+    }
+}
+
+impl<F: Form> Repairable for Queued<F> {
+    fn join(&self, world: &mut World<F>) {
+        drop(Value::create(world.segment.at("spare"), 0_u64).expect("room for a spare object"));
+    }
+
+    fn repair(&self, world: &mut World<F>) {
+        F::recover(&world.queue).expect("a sound queue");
+    }
+
+    fn finish(&self, world: &mut World<F>) -> Result<(), Failure> {
+        Self::finish(&world.queue)
     }
 }
 

@@ -102,14 +102,14 @@ impl Route {
 const WORTH: usize = 12;
 
 impl<'a> Traced<'a> {
-    /// Forks a child that runs `prepare` at full speed and then `operate` between the markers;
-    /// returns it at point 0. After `limit` in all it counts as hanging.
-    pub fn begin<P>(
+    /// Forks a child that runs `prepare` at full speed and then `operate` between the markers. After `limit`
+    /// in all it counts as hanging. Call [`arrive`](Self::arrive) next.
+    pub fn fork<P>(
         page: &'a Page,
         limit: Duration,
         prepare: impl FnOnce() -> P,
         operate: impl FnOnce(P) -> u64,
-    ) -> Result<Self, Failure> {
+    ) -> Self {
         page.reset();
         let ticker = Ticker::start();
         let deadline = Instant::now() + limit;
@@ -132,26 +132,21 @@ impl<'a> Traced<'a> {
                 }
             }
         });
-        let mut traced = Self {
-            child,
-            page,
-            _ticker: ticker,
-            limit,
-            deadline,
-            steps: 0,
-            address: 0,
-            pending: 0,
-        };
-        match traced.child.wait(deadline) {
+        Self { child, page, _ticker: ticker, limit, deadline, steps: 0, address: 0, pending: 0 }
+    }
+
+    /// Waits for the child's preparations to end, and brings it to point 0.
+    pub fn arrive(&mut self) -> Result<(), Failure> {
+        match self.child.wait(self.deadline) {
             Some(Event::Stopped(libc::SIGSTOP)) => {}
-            other => return Err(traced.trouble("before its operation", other)),
+            other => return Err(self.trouble("before its operation", other)),
         }
-        traced.request(libc::PTRACE_SETOPTIONS, 0, libc::PTRACE_O_EXITKILL as usize);
-        while !page.is_inside() {
-            traced.advance()?;
+        self.request(libc::PTRACE_SETOPTIONS, 0, libc::PTRACE_O_EXITKILL as usize);
+        while !self.page.is_inside() {
+            self.advance()?;
         }
-        traced.steps = 0;
-        Ok(traced)
+        self.steps = 0;
+        Ok(())
     }
 
     /// Executes one instruction; whether the child is still inside its operation.
