@@ -23,6 +23,8 @@ pub enum PushError<V> {
     TimedOut(V),
     /// The queue was closed.
     Closed(V),
+    /// Who would take the item died, and nobody has taken its place.
+    PeerDead(V),
     /// The call was cancelled.
     Interrupted(V),
     /// The item is wrong, or the segment is: see the error.
@@ -46,6 +48,8 @@ pub enum PopError {
     TimedOut,
     /// The queue was closed and every item has been taken.
     Closed,
+    /// The last producer died, and every item has been taken.
+    PeerDead,
     /// The call was cancelled.
     Interrupted,
     /// The segment is damaged, or this process cannot take part: see the error.
@@ -123,6 +127,7 @@ impl<V> PushError<V> {
             Self::Full(value)
             | Self::TimedOut(value)
             | Self::Closed(value)
+            | Self::PeerDead(value)
             | Self::Interrupted(value)
             | Self::Failed(value, _) => value,
         }
@@ -134,6 +139,7 @@ impl<V> PushError<V> {
             Self::Full(_) => ErrorKind::Full,
             Self::TimedOut(_) => ErrorKind::TimedOut,
             Self::Closed(_) => ErrorKind::Closed,
+            Self::PeerDead(_) => ErrorKind::PeerDead,
             Self::Interrupted(_) => ErrorKind::Interrupted,
             Self::Failed(_, error) => error.kind(),
         }
@@ -148,6 +154,7 @@ impl PopError {
             Self::Empty => ErrorKind::Empty,
             Self::TimedOut => ErrorKind::TimedOut,
             Self::Closed => ErrorKind::Closed,
+            Self::PeerDead => ErrorKind::PeerDead,
             Self::Interrupted => ErrorKind::Interrupted,
             Self::Failed(error) => error.kind(),
         }
@@ -160,6 +167,7 @@ impl<V> fmt::Display for PushError<V> {
             Self::Full(_) => "the queue is full",
             Self::TimedOut(_) => "the queue stayed full until the deadline",
             Self::Closed(_) => "the queue is closed",
+            Self::PeerDead(_) => "the queue's consumer died",
             Self::Interrupted(_) => "the push was cancelled",
             Self::Failed(_, error) => return error.fmt(f),
         })
@@ -172,6 +180,7 @@ impl fmt::Display for PopError {
             Self::Empty => "the queue is empty",
             Self::TimedOut => "the queue stayed empty until the deadline",
             Self::Closed => "the queue is closed and drained",
+            Self::PeerDead => "the queue's last producer died, and the queue is drained",
             Self::Interrupted => "the pop was cancelled",
             Self::Failed(error) => return error.fmt(f),
         })
