@@ -14,10 +14,28 @@
 //! | a value that is stored, taken back and stored again | `stage`, at the points behind the second store |
 //! | a spin lock around an increment | `blocked`, at exactly the points where the lock is held; `hang` after a kill there |
 //! | an operation that never ends, one that sleeps in the kernel, one that faults, one that panics | `hang`, `hang`, `died`, `died` |
+//!
+//! Then come planted bugs on the real objects ([`plants`]), sampled at every seventh instruction:
+//!
+//! | planted | caught by |
+//! |---|---|
+//! | a push that has all items in its hand for a moment | `lost` |
+//! | a pop that puts a copy back before it releases | `doubled` |
+//! | a push that moves the oldest item behind the others | `order` |
+//! | a push that publishes before it writes | `content`, after a kill and while stopped |
+//! | a claim under the name of another, who lives | `audit` |
+//! | a slot closed ahead of the tail | `cycle` after a kill, `blocked` while stopped |
+//! | a push that wavers | `stage` |
+//! | a push that closes the queue | `outcome` |
+//! | an unlock before the last write | `content` |
+//! | an oath on a dead owner's data before the look at them | `lost` |
 
 mod lab;
 #[path = "lab/locks.rs"]
 mod locks;
+#[cfg(target_arch = "x86_64")]
+#[path = "lab/plants.rs"]
+mod plants;
 #[path = "lab/queues.rs"]
 mod queues;
 #[path = "lab/second.rs"]
@@ -51,6 +69,7 @@ fn main() {
     let before = lab::residue::Residue::now();
     let mut lab = Lab::new(options);
     toys::run(&mut lab);
+    plants::run(&mut lab);
     for items in [0, queues::CAPACITY / 2, queues::CAPACITY] {
         run_queue::<queues::Blocks>(&mut lab, items);
         run_queue::<queues::Slots>(&mut lab, items);
