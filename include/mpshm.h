@@ -192,6 +192,21 @@
 
 
 
+// A push into a full queue fails at once, also one that would wait.
+#define MPSHM_QUEUE_FULL_FAILS 1
+
+// A push into a full queue takes the oldest item out, which is counted.
+#define MPSHM_QUEUE_FULL_OVERWRITES 2
+
+// What a consumer had when it died is delivered again, also where items have up to 8 bytes, which lie in blocks then.
+#define MPSHM_QUEUE_AT_LEAST_ONCE 4
+
+// What a consumer had when it died is dropped.
+#define MPSHM_QUEUE_AT_MOST_ONCE 8
+
+// Items are unfinished until mpshm_queue_task_done(); mpshm_queue_join() waits until none is.
+#define MPSHM_QUEUE_JOINABLE 16
+
 // Attach also to a segment that belongs to another user.
 #define MPSHM_SEGMENT_OF_ANY_USER 1
 
@@ -262,11 +277,19 @@ typedef struct mpshm_process_options_t {
 // What a child runs; what it returns is the exit code (its lowest 8 bits).
 typedef int (*mpshm_process_fn)(void *context);
 
+// So many blocks for messages of up to so many bytes.
+typedef struct mpshm_queue_blocks_t {
+  // Bytes of the longest message.
+  uint64_t bytes;
+  // Number of blocks.
+  uint64_t count;
+} mpshm_queue_blocks_t;
+
 // How a queue is made, or which one is expected. Set by mpshm_queue_options_init(), then changed.
 typedef struct mpshm_queue_options_t {
   // Bytes of this struct, as mpshm_queue_options_init() sets it.
   size_t struct_size;
-  // 0: no flags are known yet.
+  // MPSHM_QUEUE_ flags, or 0.
   uint64_t flags;
   // Items that the queue holds at most, exactly: 1 to 2^26; 1024 by default.
   uint64_t capacity;
@@ -285,9 +308,33 @@ typedef struct mpshm_queue_options_t {
   uint32_t message_align;
   // Blocks that a process may hold (reserved or claimed) without taking from the capacity; 4 by default.
   uint32_t leases;
-  // 0.
-  uint32_t reserved;
+  // More than 0: the queue ends with its producers, once so many have come. It is shut down when the last one
+  // (mpshm_queue_producer()) is closed, and pops say EPEERDEAD when the last one died.
+  uint32_t producers;
+  // Blocks of several sizes for messages, in ascending order; a size of 0 blocks ends the list. None, the default:
+  // one size, for messages of up to message_max bytes. Else message_max is the largest one's.
+  struct mpshm_queue_blocks_t blocks[8];
 } mpshm_queue_options_t;
+
+// What has happened in a queue since it was made. Set by mpshm_queue_counters().
+typedef struct mpshm_queue_counters_t {
+  // Bytes of this struct, set by the caller.
+  size_t struct_size;
+  // Items that were put in.
+  uint64_t pushed;
+  // Items that consumers took out, each counted once.
+  uint64_t popped;
+  // Items that were pushed out by newer ones.
+  uint64_t overwritten;
+  // How often an item went back to be delivered again.
+  uint64_t redelivered;
+  // Items that were dropped because their consumer died.
+  uint64_t dropped;
+  // Calls that went to sleep.
+  uint64_t waits;
+  // Dead participants that were repaired after.
+  uint64_t repairs;
+} mpshm_queue_counters_t;
 
 // How a segment is made or attached to. Set by mpshm_segment_options_init(), then changed.
 typedef struct mpshm_segment_options_t {
@@ -595,8 +642,14 @@ int mpshm_queue_open_or_create(const struct mpshm_segment_t *segment,
                                const struct mpshm_queue_options_t *options,
                                struct mpshm_queue_t **queue);
 
-// Another handle of the same queue, for another thread.
+// Another handle of the same queue, for another thread. A producer's clone counts as one more producer.
 MPSHM_MUST_USE int mpshm_queue_clone(const struct mpshm_queue_t *queue, struct mpshm_queue_t **other);
+
+// Another handle of the same queue, which counts as one of the producers that it follows until it is closed or its
+// process ends; a forked child's copy counts in the child from its first push on. Errors: ECLOSED, ELIMIT.
+MPSHM_MUST_USE
+int mpshm_queue_producer(const struct mpshm_queue_t *queue,
+                         struct mpshm_queue_t **producer);
 
 // Closes the handle; NULL is a no-op. What it has reserved is given up, what it has claimed goes back to
 // be delivered again. To end the queue for everybody, see mpshm_queue_shutdown().
@@ -613,7 +666,8 @@ int mpshm_queue_push(struct mpshm_queue_t *queue,
 
 // Pops the oldest item into `buffer` of `size` bytes, waiting for one at most `timeout_ns`; `*length`, unless
 // that is NULL, gets its length. A message that the buffer is too short for goes back: ETOOBIG.
-// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EINTERRUPTED.
+// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EPEERDEAD (drained, and the last producer
+// died), EINTERRUPTED.
 MPSHM_MUST_USE
 int mpshm_queue_pop(struct mpshm_queue_t *queue,
                     void *buffer,
@@ -671,6 +725,46 @@ MPSHM_MUST_USE int mpshm_queue_capacity(const struct mpshm_queue_t *queue, uint6
 
 // Bytes of the longest message, or of an item.
 MPSHM_MUST_USE int mpshm_queue_message_max(const struct mpshm_queue_t *queue, uint64_t *bytes);
+
+// Pushes copies of `count` items that lie one behind the other at `data`, in their order, waiting for room at most
+// `timeout_ns`. In a queue of messages, `lengths` has the bytes of each; else it is NULL. `*pushed`, unless that is
+// NULL, gets how many were pushed, also when it fails: ETIMEDOUT, ECLOSED, ETOOBIG, EINTERRUPTED. With a time-out of 0
+// as many are pushed as fit; EFULL when none does.
+MPSHM_MUST_USE
+int mpshm_queue_push_many(struct mpshm_queue_t *queue,
+                          const void *data,
+                          const size_t *lengths,
+                          size_t count,
+                          int64_t timeout_ns,
+                          size_t *pushed);
+
+// Pops up to `most` items into `buffer` of `size` bytes, one behind the other, as many as there are and fit, waiting
+// for the first one at most `timeout_ns`. `lengths`, unless that is NULL, gets the bytes of each (it has room for
+// `most`), and `*popped` how many there are. Errors as mpshm_queue_pop(), and then none was popped.
+MPSHM_MUST_USE
+int mpshm_queue_pop_many(struct mpshm_queue_t *queue,
+                         void *buffer,
+                         size_t size,
+                         size_t most,
+                         int64_t timeout_ns,
+                         size_t *lengths,
+                         size_t *popped);
+
+// Says that the oldest item which this handle has popped, and which is not done, is done. What is claimed is done
+// when it is released. EINVAL when there is none, or the queue is not joinable.
+MPSHM_MUST_USE
+int mpshm_queue_task_done(struct mpshm_queue_t *queue);
+
+// Waits at most `timeout_ns` until every item is done. What a dead consumer had comes again first. Errors: ETIMEDOUT,
+// EINTERRUPTED, EINVAL when the queue is not joinable.
+MPSHM_MUST_USE
+int mpshm_queue_join(const struct mpshm_queue_t *queue,
+                     int64_t timeout_ns);
+
+// Sets `*counters`, whose struct_size the caller has set.
+MPSHM_MUST_USE
+int mpshm_queue_counters(const struct mpshm_queue_t *queue,
+                         struct mpshm_queue_counters_t *counters);
 
 // Sets the defaults.
 MPSHM_MUST_USE int mpshm_segment_options_init(struct mpshm_segment_options_t *options);
@@ -1123,8 +1217,14 @@ int mpshm_queue_open_or_create(const struct mpshm_segment_t *segment,
                                const struct mpshm_queue_options_t *options,
                                struct mpshm_queue_t **queue);
 
-// Another handle of the same queue, for another thread.
+// Another handle of the same queue, for another thread. A producer's clone counts as one more producer.
 MPSHM_MUST_USE int mpshm_queue_clone(const struct mpshm_queue_t *queue, struct mpshm_queue_t **other);
+
+// Another handle of the same queue, which counts as one of the producers that it follows until it is closed or its
+// process ends; a forked child's copy counts in the child from its first push on. Errors: ECLOSED, ELIMIT.
+MPSHM_MUST_USE
+int mpshm_queue_producer(const struct mpshm_queue_t *queue,
+                         struct mpshm_queue_t **producer);
 
 // Closes the handle; NULL is a no-op. What it has reserved is given up, what it has claimed goes back to
 // be delivered again. To end the queue for everybody, see mpshm_queue_shutdown().
@@ -1141,7 +1241,8 @@ int mpshm_queue_push(struct mpshm_queue_t *queue,
 
 // Pops the oldest item into `buffer` of `size` bytes, waiting for one at most `timeout_ns`; `*length`, unless
 // that is NULL, gets its length. A message that the buffer is too short for goes back: ETOOBIG.
-// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EINTERRUPTED.
+// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EPEERDEAD (drained, and the last producer
+// died), EINTERRUPTED.
 MPSHM_MUST_USE
 int mpshm_queue_pop(struct mpshm_queue_t *queue,
                     void *buffer,

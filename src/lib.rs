@@ -38,7 +38,10 @@ pub use layout::plain::{Pod, TypeTag, Zeroable};
 pub use os::clock::Deadline;
 pub use pool::{Pool, PoolBuilder, Task, TaskError};
 pub use process::{ExitStatus, Process, ProcessBuilder, cpu_count};
-pub use queue::{Audit, Claim, Iter, PopError, PushError, Queue, QueueOptions, Reservation};
+pub use queue::{
+    Audit, Both, Claim, Consumer, Counters, Delivery, Item, Iter, MayPop, MayPush, PopError, Pops,
+    Producer, PushError, Pushes, Queue, QueueOptions, Reservation, Role, WhenFull,
+};
 pub use recover::recover;
 pub use segment::{ObjectInfo, ObjectKind, Place, Segment, SegmentOptions};
 pub use sync::{LockError, Mutex, MutexGuard};

@@ -41,6 +41,7 @@
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::layout::offset::Shared;
+use std::ops::Range;
 
 const STATE: u64 = 3;
 const FREE: u64 = 0;
@@ -187,6 +188,8 @@ pub(crate) trait Blocks {
     fn count(&self) -> u32;
     /// The block's head; `None` when there is no such block (a hostile number).
     fn get(&self, index: u32) -> Option<&Block>;
+    /// The blocks of the least size that has room for `length` bytes; those behind them have more.
+    fn fitting(&self, length: u32) -> Range<u32>;
 }
 
 impl Blocks for [Block] {
@@ -196,5 +199,9 @@ impl Blocks for [Block] {
 
     fn get(&self, index: u32) -> Option<&Block> {
         <[Block]>::get(self, index as usize)
+    }
+
+    fn fitting(&self, _length: u32) -> Range<u32> {
+        0..self.len() as u32
     }
 }

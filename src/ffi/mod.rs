@@ -14,6 +14,8 @@ pub mod mutex;
 pub mod pool;
 pub mod process;
 pub mod queue;
+pub mod queue_batch;
+pub mod queue_options;
 pub mod segment;
 pub mod value;
 

@@ -1,10 +1,10 @@
 //! Queues.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::queue_options::{DEFAULTS, mpshm_queue_options_t, read};
 use crate::ffi::segment::mpshm_segment_t;
 use crate::ffi::{
-    MPSHM_BYTES, bytes, call, check_flags, check_out, check_size, deadline, free, given, given_mut,
-    hand_out, invalid, item, place, put,
+    bytes, call, check_out, deadline, free, given, given_mut, hand_out, invalid, place, put,
 };
 use crate::layout::plain::TypeTag;
 use crate::os::clock::Deadline;
@@ -12,93 +12,32 @@ use crate::os::fork;
 use crate::queue::core::Core;
 use crate::queue::error::Failure;
 use crate::queue::exchange::{Held, Reserved};
-use crate::queue::{QueueOptions, fits_slot};
 use std::ffi::{c_char, c_int, c_void};
 
 /// A bounded queue in shared memory, for any number of producers and consumers. A handle is used by one
 /// thread at a time; mpshm_queue_clone() gives another. It works on both sides of a fork.
 pub struct mpshm_queue_t {
-    core: Core,
+    pub(super) core: Core,
     /// Bytes of an item; 0 = messages of any length.
-    item_size: usize,
+    pub(super) item_size: usize,
     /// The block between reserve and commit, for how many bytes, and until when a commit may wait.
     reserved: Option<(Reserved, usize, Deadline)>,
     claimed: Option<Held>,
     /// The process that reserved or claimed.
     process: u32,
-}
-
-/// How a queue is made, or which one is expected. Set by mpshm_queue_options_init(), then changed.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct mpshm_queue_options_t {
-    /// Bytes of this struct, as mpshm_queue_options_init() sets it.
-    pub struct_size: usize,
-    /// 0: no flags are known yet.
-    pub flags: u64,
-    /// Items that the queue holds at most, exactly: 1 to 2^26; 1024 by default.
-    pub capacity: u64,
-    /// Bytes of an item; 0, the default, for messages of 0 to message_max bytes. Items of up to 8 bytes
-    /// travel in the ring's slots: faster, but lost with a consumer that dies just as it takes one.
-    pub item_size: usize,
-    /// Alignment of an item; 0 = the largest power of two up to 8 that divides
-    /// item_size. Rust's side has to agree: give `_Alignof` of the type.
-    pub item_align: usize,
-    /// Bytes of the longest message; 4096 by default.
-    pub message_max: u64,
-    /// MPSHM_BYTES, a scalar's code (item_size and item_align may then be 0), or a number from 256 on that
-    /// tells the user's types apart.
-    pub type_code: u32,
-    /// Alignment of messages in place, a power of two up to 128; 16 by default.
-    pub message_align: u32,
-    /// Blocks that a process may hold (reserved or claimed) without taking from the capacity; 4 by default.
-    pub leases: u32,
-    /// 0.
-    pub reserved: u32,
-}
-
-const DEFAULTS: mpshm_queue_options_t = mpshm_queue_options_t {
-    struct_size: size_of::<mpshm_queue_options_t>(),
-    flags: 0,
-    capacity: 1024,
-    item_size: 0,
-    item_align: 0,
-    message_max: 4096,
-    type_code: MPSHM_BYTES,
-    message_align: 16,
-    leases: 4,
-    reserved: 0,
-};
-
-/// # Safety
-/// `options` is NULL or valid.
-unsafe fn read(options: *const mpshm_queue_options_t) -> Result<(QueueOptions, TypeTag)> {
-    // SAFETY: the caller's word.
-    let options = unsafe { options.as_ref() }.unwrap_or(&DEFAULTS);
-    check_size::<mpshm_queue_options_t>(options.struct_size)?;
-    check_flags(options.flags, 0)?;
-    if options.reserved != 0 {
-        return Err(invalid("the reserved field of the queue's options is not 0"));
-    }
-    let scalar = (1..12).contains(&options.type_code);
-    let align = match (options.item_size, options.item_align) {
-        (0, _) if !scalar => 1,
-        (size, 0) if !scalar => 1 << size.trailing_zeros().min(3),
-        (_, align) => align,
-    };
-    let item = item(options.type_code, options.item_size, align)?;
-    let read = QueueOptions::new(options.capacity)
-        .message_max(options.message_max)
-        .align(options.message_align)
-        .leases(options.leases);
-    Ok((read, item))
+    /// Whether the handle is one of the producers that the queue follows.
+    counts: bool,
 }
 
 fn handle(core: Core, item: TypeTag) -> mpshm_queue_t {
-    mpshm_queue_t { core, item_size: item.size as usize, reserved: None, claimed: None, process: 0 }
+    bare(core, item.size as usize, false)
 }
 
-fn refused(failure: Failure, full: bool, waits: bool) -> Error {
+fn bare(core: Core, item_size: usize, counts: bool) -> mpshm_queue_t {
+    mpshm_queue_t { core, item_size, reserved: None, claimed: None, process: 0, counts }
+}
+
+pub(super) fn refused(failure: Failure, full: bool, waits: bool) -> Error {
     let error: Error = if full { failure.push(()).into() } else { failure.pop().into() };
     // A call that does not wait says what it found, one that waits says that its time is over.
     match error.kind() {
@@ -200,7 +139,7 @@ pub unsafe extern "C" fn mpshm_queue_open_or_create(
     })
 }
 
-/// Another handle of the same queue, for another thread.
+/// Another handle of the same queue, for another thread. A producer's clone counts as one more producer.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_clone(
@@ -212,12 +151,35 @@ pub unsafe extern "C" fn mpshm_queue_clone(
         // SAFETY: the caller's pointers.
         unsafe {
             let queue = given(queue, "queue")?;
-            let core = queue.core.another();
-            let item_size = queue.item_size;
-            hand_out(
-                other,
-                mpshm_queue_t { core, item_size, reserved: None, claimed: None, process: 0 },
-            );
+            let clone = bare(queue.core.another(), queue.item_size, queue.counts);
+            if clone.counts {
+                clone.core.come()?;
+            }
+            hand_out(other, clone);
+        }
+        Ok(())
+    })
+}
+
+/// Another handle of the same queue, which counts as one of the producers that it follows until it is closed or its
+/// process ends; a forked child's copy counts in the child from its first push on. Errors: ECLOSED, ELIMIT.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_producer(
+    queue: *const mpshm_queue_t,
+    producer: *mut *mut mpshm_queue_t,
+) -> c_int {
+    call(|| {
+        check_out(producer, "producer")?;
+        // SAFETY: the caller's pointers.
+        unsafe {
+            let queue = given(queue, "queue")?;
+            let end = bare(queue.core.another(), queue.item_size, true);
+            end.core.come()?;
+            if end.core.is_closed()? {
+                return Err(Error::new(ErrorKind::Closed, "the queue is shut down"));
+            }
+            hand_out(producer, end);
         }
         Ok(())
     })
@@ -261,40 +223,45 @@ pub unsafe extern "C" fn mpshm_queue_push(
         let (queue, bytes) = unsafe { (given_mut(queue, "queue")?, bytes(data, length)?) };
         let waits = timeout_ns != 0;
         let deadline = deadline(timeout_ns)?;
-        let pushed = if queue.item_size == 0 {
+        present(queue)?;
+        if queue.item_size != 0 {
+            check_item(length, queue.item_size)?;
+        }
+        let pushed = if queue.core.in_slots() {
+            let item = eight(bytes);
+            let attempt = || queue.core.try_push_item(item);
+            if waits {
+                queue.core.push_item(item, deadline)
+            } else {
+                queue.core.or_repaired(attempt(), attempt)
+            }
+        } else {
             let attempt = || queue.core.try_push(bytes);
             if waits {
                 queue.core.push(bytes, deadline)
             } else {
                 queue.core.or_repaired(attempt(), attempt)
             }
-        } else {
-            check_item(length, queue.item_size)?;
-            if fits_slot(length) {
-                let mut eight = [0; 8];
-                eight[..length].copy_from_slice(bytes);
-                let item = u64::from_ne_bytes(eight);
-                if waits {
-                    queue.core.push_item(item, deadline)
-                } else {
-                    queue.core.try_push_item(item)
-                }
-            } else {
-                let attempt = || queue.core.try_push(bytes);
-                if waits {
-                    queue.core.push(bytes, deadline)
-                } else {
-                    queue.core.or_repaired(attempt(), attempt)
-                }
-            }
         };
         pushed.map_err(|failure| refused(failure, true, waits))
     })
 }
 
+pub(super) fn eight(bytes: &[u8]) -> u64 {
+    let mut eight = [0; 8];
+    eight[..bytes.len()].copy_from_slice(bytes);
+    u64::from_ne_bytes(eight)
+}
+
+/// A producer's end that crossed a fork counts in the child too.
+pub(super) fn present(queue: &mpshm_queue_t) -> Result<()> {
+    if queue.counts { queue.core.come_again() } else { Ok(()) }
+}
+
 /// Pops the oldest item into `buffer` of `size` bytes, waiting for one at most `timeout_ns`; `*length`, unless
 /// that is NULL, gets its length. A message that the buffer is too short for goes back: ETOOBIG.
-/// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EINTERRUPTED.
+/// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EPEERDEAD (drained, and the last producer
+/// died), EINTERRUPTED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_pop(
@@ -305,47 +272,60 @@ pub unsafe extern "C" fn mpshm_queue_pop(
     length: *mut usize,
 ) -> c_int {
     call(|| {
-        // SAFETY: the caller's pointer.
-        let queue = unsafe { given_mut(queue, "queue") }?;
-        if buffer.is_null() && size != 0 {
-            return Err(invalid(format!("a buffer of {size} bytes at NULL")));
+        // SAFETY: the caller's pointers.
+        let count = unsafe { pop(queue, buffer, size, timeout_ns) }?;
+        if !length.is_null() {
+            // SAFETY: the caller's pointer.
+            unsafe { length.write_unaligned(count) };
         }
-        let waits = timeout_ns != 0;
-        let deadline = deadline(timeout_ns)?;
-        let says = |count: usize| {
-            if !length.is_null() {
-                // SAFETY: the caller's pointer.
-                unsafe { length.write_unaligned(count) };
-            }
-        };
-        if queue.item_size != 0 && fits_slot(queue.item_size) {
-            if size < queue.item_size {
-                return Err(too_short(queue.item_size, size));
-            }
-            let item =
-                if waits { queue.core.pop_item(deadline) } else { queue.core.try_pop_item() };
-            let item = item.map_err(|failure| refused(failure, false, waits))?.to_ne_bytes();
-            // SAFETY: the buffer has `size` bytes, which is no less.
-            unsafe { buffer.cast::<u8>().copy_from_nonoverlapping(item.as_ptr(), queue.item_size) };
-            says(queue.item_size);
-            return Ok(());
-        }
-        let held = claim(queue, deadline, waits)?;
-        let count = queue.core.length(held).inspect_err(|_| queue.core.release(held))?;
-        if count > size {
-            queue.core.give_back(held);
-            return Err(too_short(count, size));
-        }
-        if count > 0 {
-            // SAFETY: the block is ours and holds `count` bytes; the buffer has no fewer.
-            unsafe {
-                queue.core.payload(held.block).copy_to_nonoverlapping(buffer.cast(), count);
-            }
-        }
-        queue.core.release(held);
-        says(count);
         Ok(())
     })
+}
+
+/// # Safety
+/// As `mpshm_queue_pop` asks of its caller.
+pub(super) unsafe fn pop(
+    queue: *mut mpshm_queue_t,
+    buffer: *mut c_void,
+    size: usize,
+    timeout_ns: i64,
+) -> Result<usize> {
+    // SAFETY: the caller's pointer.
+    let queue = unsafe { given_mut(queue, "queue") }?;
+    if buffer.is_null() && size != 0 {
+        return Err(invalid(format!("a buffer of {size} bytes at NULL")));
+    }
+    let waits = timeout_ns != 0;
+    let deadline = deadline(timeout_ns)?;
+    if size < queue.item_size {
+        return Err(too_short(queue.item_size, size));
+    }
+    if queue.core.in_slots() {
+        let attempt = || queue.core.try_pop_item();
+        let item = if waits {
+            queue.core.pop_item(deadline)
+        } else {
+            queue.core.or_repaired(attempt(), attempt)
+        };
+        let item = item.map_err(|failure| refused(failure, false, waits))?.to_ne_bytes();
+        // SAFETY: the buffer has `size` bytes, which is no less.
+        unsafe { buffer.cast::<u8>().copy_from_nonoverlapping(item.as_ptr(), queue.item_size) };
+        return Ok(queue.item_size);
+    }
+    let held = claim(queue, deadline, waits)?;
+    let count = queue.core.length(held).inspect_err(|_| queue.core.release(held))?;
+    if count > size {
+        queue.core.give_back(held);
+        return Err(too_short(count, size));
+    }
+    if count > 0 {
+        // SAFETY: the block is ours and holds `count` bytes; the buffer has no fewer.
+        unsafe {
+            queue.core.payload(held.block).copy_to_nonoverlapping(buffer.cast(), count);
+        }
+    }
+    queue.core.consume(held);
+    Ok(count)
 }
 
 fn check_item(length: usize, item: usize) -> Result<()> {
@@ -368,7 +348,7 @@ fn claim(queue: &mpshm_queue_t, deadline: Deadline, waits: bool) -> Result<Held>
 }
 
 fn in_place(queue: &mpshm_queue_t) -> Result<()> {
-    if queue.item_size != 0 && fits_slot(queue.item_size) {
+    if queue.core.in_slots() {
         let text = format!(
             "items of {} bytes travel in slots and have no place in memory",
             queue.item_size
@@ -394,6 +374,7 @@ pub unsafe extern "C" fn mpshm_queue_reserve(
         // SAFETY: the caller's pointer.
         let queue = unsafe { given_mut(queue, "queue") }?;
         in_place(queue)?;
+        present(queue)?;
         if queue.item_size != 0 {
             check_item(length, queue.item_size)?;
         }
@@ -407,9 +388,9 @@ pub unsafe extern "C" fn mpshm_queue_reserve(
         queue.core.check_length(length)?;
         let waits = timeout_ns != 0;
         let deadline = deadline(timeout_ns)?;
-        let attempt = || queue.core.try_reserve();
+        let attempt = || queue.core.try_reserve(length);
         let reserved = if waits {
-            queue.core.reserve(deadline)
+            queue.core.reserve(length, deadline)
         } else {
             queue.core.or_repaired(attempt(), attempt)
         };

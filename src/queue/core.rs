@@ -4,47 +4,75 @@
 //! it is, where it last looked) in private cells, so that the common push and pop touch nothing shared
 //! but the ring and the block.
 
-use crate::atomic::Ordering;
-use crate::block::{Block, Blocks, Standing};
+use crate::atomic::{AtomicU64, Ordering};
+use crate::block::{Blocks, Standing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::plain::TypeTag;
-use crate::os::clock::{self, Deadline};
+use crate::os::clock;
 use crate::os::fork;
-use crate::queue::error::{Failure, corrupt};
-use crate::queue::exchange::{Exchange, Held, Reserved};
-use crate::queue::ring::{InSlots, Refusal, Ring};
-use crate::queue::shape::{Parts, Shape, Table};
+use crate::queue::ends;
+use crate::queue::error::corrupt;
+use crate::queue::exchange::{Exchange, Held};
+use crate::queue::plan::{Delivery, Shape};
+use crate::queue::ring::{InSlots, Ring};
+use crate::queue::shape::{Parts, Table};
 use crate::queue::slot::{BlockSlots, ItemSlots};
 use crate::segment::directory::ObjectKind;
 use crate::segment::participant::Me;
 use crate::segment::place::{Object, Place, Plan as ObjectPlan};
-use crate::wait::eventcount::{EventCount, Look, Spin, wait_for};
-use std::cell::Cell;
+use crate::wait::eventcount::{EventCount, Spin};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 
 /// Calls that find nothing look for deaths at most this often, in nanoseconds.
 const LOOK_EVERY: u64 = 5_000_000;
 /// The dear proof of one participant's death is sought at most this often, in nanoseconds.
 const DOUBT_EVERY: u64 = 250_000_000;
-const EVERYBODY: u32 = u32::MAX;
+pub(super) const EVERYBODY: u32 = u32::MAX;
+
+/// What has happened in a queue since it was made: see [`Queue::counters`](crate::Queue::counters).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Items that were put in.
+    pub pushed: u64,
+    /// Items that were taken out by consumers, each once, however often it was delivered.
+    pub popped: u64,
+    /// Items that were pushed out by newer ones.
+    pub overwritten: u64,
+    /// How often an item went back to be delivered again, by the death of its consumer or by its will.
+    pub redelivered: u64,
+    /// Items that were dropped because their consumer died ([`Delivery::AtMostOnce`], in blocks).
+    pub dropped: u64,
+    /// Calls that went to sleep.
+    pub waits: u64,
+    /// Dead participants that were repaired after.
+    pub repairs: u64,
+}
 
 /// A queue's handle, whatever its items are.
 pub(crate) struct Core {
-    parts: Parts,
-    object: Object,
+    pub(super) parts: Parts,
+    pub(super) object: Object,
     /// The process generation that `me` belongs to.
-    process: Cell<u32>,
-    me: Cell<Me>,
+    pub(super) process: Cell<u32>,
+    pub(super) me: Cell<Me>,
     /// The value of `returned` at which no returned item was left.
-    returned: Cell<u64>,
+    pub(super) returned: Cell<u64>,
     /// Where the next search for a free block begins.
-    cursor: Cell<u32>,
+    pub(super) cursor: Cell<u32>,
     /// When this handle last looked for deaths, and with whom it began.
-    looked: Cell<u64>,
-    turn: Cell<usize>,
+    pub(super) looked: Cell<u64>,
+    pub(super) turn: Cell<usize>,
     /// When it last sought a proof by identity.
-    doubted: Cell<u64>,
-    push_spin: Spin,
-    pop_spin: Spin,
+    pub(super) doubted: Cell<u64>,
+    pub(super) push_spin: Spin,
+    pub(super) pop_spin: Spin,
+    /// The process generation in which this handle is a producer's end; 0 = it is none.
+    pub(super) end_of: Cell<u32>,
+    /// Popped from a joinable queue and not done, by the process `popped_by`.
+    pub(super) undone: RefCell<VecDeque<Held>>,
+    pub(super) popped_by: Cell<u32>,
 }
 
 impl Core {
@@ -70,7 +98,7 @@ impl Core {
         let sound = if item.size == 0 {
             !plan.in_slots
         } else {
-            plan.in_slots == (item.size <= 8)
+            (item.size <= 8 || !plan.in_slots)
                 && plan.message_max == u64::from(item.size)
                 && plan.align == item.align
         };
@@ -96,6 +124,9 @@ impl Core {
             doubted: Cell::new(0),
             push_spin: Spin::new(),
             pop_spin: Spin::new(),
+            end_of: Cell::new(0),
+            undone: RefCell::new(VecDeque::new()),
+            popped_by: Cell::new(0),
         }
     }
 
@@ -118,7 +149,7 @@ impl Core {
     }
 
     #[inline]
-    fn exchange(&self) -> Exchange<'_, Table> {
+    pub(super) fn exchange(&self) -> Exchange<'_, Table> {
         let header = self.parts.header;
         let shape = &self.parts.shape;
         let slots = BlockSlots::new(self.parts.slots(), shape.item_bits);
@@ -131,17 +162,23 @@ impl Core {
     }
 
     #[inline]
-    fn item_ring(&self) -> Ring<'_, ItemSlots<'_>> {
+    pub(super) fn item_ring(&self) -> Ring<'_, ItemSlots<'_>> {
         let header = self.parts.header;
         let (slots, bits) = (ItemSlots(self.parts.slots()), self.parts.shape.index_bits);
         Ring { head: &header.head.0, tail: &header.tail.0, slots, bits }
     }
 
-    fn space_event(&self) -> &EventCount {
+    /// Whether items travel in the slots.
+    #[inline]
+    pub(crate) fn in_slots(&self) -> bool {
+        self.parts.shape.plan.in_slots
+    }
+
+    pub(super) fn space_event(&self) -> &EventCount {
         &self.parts.header.events.space
     }
 
-    fn items_event(&self) -> &EventCount {
+    pub(super) fn items_event(&self) -> &EventCount {
         &self.parts.header.events.items
     }
 
@@ -149,7 +186,7 @@ impl Core {
 
     /// This process as a participant of the queue.
     #[inline]
-    fn me(&self) -> Result<Me> {
+    pub(super) fn me(&self) -> Result<Me> {
         let process = fork::word().load(Ordering::Relaxed);
         if process == self.process.get() && process != 0 { Ok(self.me.get()) } else { self.enter() }
     }
@@ -189,8 +226,8 @@ impl Core {
     /// Costs a system call for each living one, so it is done now and then unless `now`. The dear proof, by
     /// identity, is sought for one of them at a time, in turn, a few times a second.
     #[cold]
-    fn look_for_deaths(&self, now: bool) -> Result<bool> {
-        if self.parts.shape.plan.in_slots {
+    pub(super) fn look_for_deaths(&self, now: bool) -> Result<bool> {
+        if self.in_slots() && self.parts.shape.plan.producers == 0 {
             return Ok(false); // nothing of such a queue is ever held
         }
         let time = clock::now_coarse();
@@ -226,14 +263,27 @@ impl Core {
 
     fn repair(&self, slot: u32, generation: u64) {
         let note = &self.parts.holders[slot as usize];
-        if self.parts.shape.plan.in_slots {
-            // Nothing of a queue without blocks is ever held.
-            let _ = note.compare_exchange(generation, 0, Ordering::AcqRel, Ordering::Relaxed);
-        } else {
-            self.exchange().repair(note, slot, generation);
+        let end = &self.parts.ends[slot as usize];
+        let ends = end.load(Ordering::Acquire);
+        if note.load(Ordering::Acquire) == generation {
+            ends::bury(end, ends);
         }
-        self.items_event().notify(EVERYBODY);
-        self.space_event().notify(EVERYBODY);
+        let plan = &self.parts.shape.plan;
+        let tallies = &self.parts.header.tallies;
+        if self.in_slots() {
+            let last = note.compare_exchange(generation, 0, Ordering::AcqRel, Ordering::Relaxed);
+            tally(&tallies.repairs, u64::from(last.is_ok()));
+        } else {
+            let drops = plan.delivery == Delivery::AtMostOnce;
+            let repaired = self.exchange().repair(note, slot, generation, drops);
+            tally(&tallies.redelivered, repaired.given_back);
+            tally(&tallies.dropped, repaired.dropped);
+            tally(&tallies.repairs, repaired.deaths);
+        }
+        let events = &self.parts.header.events;
+        for event in [&events.items, &events.space, &events.done] {
+            event.notify(EVERYBODY);
+        }
     }
 
     /// Repairs everything there is to repair, now.
@@ -241,290 +291,52 @@ impl Core {
         self.look_for_deaths(true)
     }
 
-    // ---- blocks: producers ----
+    // ---- producers' ends ----
 
-    /// A block of this process's own, when the ring has room for it.
-    #[inline]
-    pub(crate) fn try_reserve(&self) -> std::result::Result<Reserved, Failure> {
+    /// Makes this handle, in this process, an end of the producers that the queue follows.
+    #[cold]
+    pub(crate) fn come(&self) -> Result<()> {
+        let process = fork::generation();
+        if self.parts.shape.plan.producers == 0 || self.end_of.get() == process {
+            return Ok(());
+        }
         let me = self.me()?;
-        Ok(self.exchange().try_reserve(me.slot, &self.cursor)?)
-    }
-
-    pub(crate) fn reserve(&self, deadline: Deadline) -> std::result::Result<Reserved, Failure> {
-        self.wait_push(deadline, || self.try_reserve())
-    }
-
-    /// Puts a reserved block in: the item of `length` bytes is visible when this returns.
-    #[inline]
-    pub(crate) fn try_commit(
-        &self,
-        reserved: Reserved,
-        length: u32,
-    ) -> std::result::Result<(), Failure> {
-        self.head(reserved.held.block)?.set_length(length);
-        self.exchange().try_commit(reserved)?;
-        self.items_event().notify(1);
-        Ok(())
-    }
-
-    pub(crate) fn commit(
-        &self,
-        reserved: Reserved,
-        length: u32,
-        deadline: Deadline,
-    ) -> std::result::Result<(), Failure> {
-        self.wait_push(deadline, || self.try_commit(reserved, length))
-    }
-
-    /// Gives a reserved block back unused.
-    pub(crate) fn abort(&self, held: Held) {
-        if let Ok(head) = self.head(held.block) {
-            head.free(held.word);
-        }
-        self.space_event().notify(1);
-    }
-
-    /// Copies `bytes` in, or does nothing.
-    #[inline]
-    pub(crate) fn try_push(&self, bytes: &[u8]) -> std::result::Result<(), Failure> {
-        self.check_length(bytes.len())?;
-        let reserved = self.try_reserve()?;
-        // SAFETY: the block is ours, and its payload has room for `message_max` bytes.
-        unsafe {
-            let payload = self.payload(reserved.held.block);
-            payload.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-        }
-        let committed = self.try_commit(reserved, bytes.len() as u32);
-        if committed.is_err() {
-            self.abort(reserved.held);
-        }
-        committed
-    }
-
-    pub(crate) fn push(
-        &self,
-        bytes: &[u8],
-        deadline: Deadline,
-    ) -> std::result::Result<(), Failure> {
-        self.wait_push(deadline, || self.try_push(bytes))
-    }
-
-    #[inline]
-    pub(crate) fn check_length(&self, length: usize) -> Result<()> {
-        let most = self.parts.shape.plan.message_max;
-        if length as u64 > most { Err(too_long(length, most)) } else { Ok(()) }
-    }
-
-    // ---- blocks: consumers ----
-
-    /// The oldest item, its block now this process's own.
-    #[inline]
-    pub(crate) fn try_claim(&self) -> std::result::Result<Held, Failure> {
-        let me = self.me()?;
-        let held = self.exchange().try_claim(me.slot, &self.returned)?;
-        self.space_event().notify(1);
-        Ok(held)
-    }
-
-    pub(crate) fn claim(&self, deadline: Deadline) -> std::result::Result<Held, Failure> {
-        self.wait_pop(deadline, || self.try_claim())
-    }
-
-    /// Ends a claim: the item is consumed.
-    #[inline]
-    pub(crate) fn release(&self, held: Held) {
-        if let Ok(head) = self.head(held.block) {
-            head.free(held.word);
-        }
-        self.space_event().notify(1);
-    }
-
-    /// Ends a claim: the item goes back, for anybody to take, marked as redelivered.
-    pub(crate) fn give_back(&self, held: Held) {
-        self.exchange().give_back(held);
-        self.items_event().notify(1);
-    }
-
-    /// Bytes of a claimed item; a length that the block cannot have is an error.
-    #[inline]
-    pub(crate) fn length(&self, held: Held) -> Result<usize> {
-        let length = self.head(held.block)?.length();
-        if u64::from(length) > self.parts.shape.plan.message_max {
+        if !ends::come(&self.parts.ends[me.slot as usize]) {
             return Err(Error::new(
-                ErrorKind::Corrupt,
-                format!(
-                    "a message of {length} bytes in a queue whose blocks have {}",
-                    self.parts.shape.plan.message_max
-                ),
+                ErrorKind::Limit,
+                "this process has 65535 producers of the queue, and cannot have more",
             ));
         }
-        Ok(length as usize)
-    }
-
-    /// Copies a claimed item of exactly `into`'s length out, and releases it.
-    #[inline]
-    pub(crate) fn copy_out(&self, held: Held, into: &mut [u8]) -> Result<()> {
-        let length = self.length(held);
-        if length.as_ref().is_ok_and(|&length| length == into.len()) {
-            // SAFETY: the block is ours; its payload holds `length` bytes.
-            unsafe {
-                self.payload(held.block).copy_to_nonoverlapping(into.as_mut_ptr(), into.len());
-            }
-        }
-        self.release(held);
-        match length? {
-            length if length == into.len() => Ok(()),
-            length => Err(Error::new(
-                ErrorKind::Corrupt,
-                format!("an item of {length} bytes in a queue of items of {}", into.len()),
-            )),
-        }
-    }
-
-    pub(crate) fn redelivered(&self, held: Held) -> u32 {
-        self.head(held.block).map_or(0, Block::redelivered)
-    }
-
-    #[inline]
-    pub(crate) fn payload(&self, block: u32) -> *mut u8 {
-        self.parts.blocks.payload(block)
-    }
-
-    #[inline]
-    fn head(&self, block: u32) -> Result<&Block> {
-        self.parts.blocks.get(block).ok_or_else(corrupt)
-    }
-
-    // ---- items in the slots ----
-
-    #[inline]
-    pub(crate) fn try_push_item(&self, item: u64) -> std::result::Result<(), Failure> {
-        let ring = self.item_ring();
-        ring.commit(ring.tail_hint()?, item, &InSlots)?;
-        self.items_event().notify(1);
+        self.end_of.set(process);
         Ok(())
     }
 
-    pub(crate) fn push_item(
-        &self,
-        item: u64,
-        deadline: Deadline,
-    ) -> std::result::Result<(), Failure> {
-        self.wait_push(deadline, || self.try_push_item(item))
-    }
-
+    /// The same for a producer's end that crossed a fork since.
     #[inline]
-    pub(crate) fn try_pop_item(&self) -> std::result::Result<u64, Failure> {
-        let item = self.item_ring().take()?;
-        self.space_event().notify(1);
-        Ok(item)
+    pub(crate) fn come_again(&self) -> Result<()> {
+        let process = fork::word().load(Ordering::Relaxed);
+        if process == self.end_of.get() && process != 0 { Ok(()) } else { self.come() }
     }
 
-    pub(crate) fn pop_item(&self, deadline: Deadline) -> std::result::Result<u64, Failure> {
-        self.wait_pop(deadline, || self.try_pop_item())
-    }
-
-    // ---- waiting ----
-
-    /// Runs `attempt` now; what it refuses is waited for. When nothing can be had, the dead are
-    /// looked for first: they may hold it.
-    #[inline]
-    fn wait_push<T>(
-        &self,
-        deadline: Deadline,
-        attempt: impl Fn() -> std::result::Result<T, Failure>,
-    ) -> std::result::Result<T, Failure> {
-        match attempt() {
-            Err(Failure::Refused(Refusal::Full)) => {
-                self.wait(self.space_event(), &self.push_spin, deadline, Refusal::Full, attempt)
-            }
-            other => other,
+    fn leave(&self) -> Result<()> {
+        let me = self.me()?;
+        let word = &self.parts.ends[me.slot as usize];
+        if ends::leave(word) {
+            let closed = if ends::over(self.parts.ends, self.parts.shape.plan.producers) {
+                self.close()
+            } else {
+                Ok(())
+            };
+            ends::gone(word);
+            return closed;
         }
+        Ok(())
     }
 
-    #[inline]
-    fn wait_pop<T>(
-        &self,
-        deadline: Deadline,
-        attempt: impl Fn() -> std::result::Result<T, Failure>,
-    ) -> std::result::Result<T, Failure> {
-        match attempt() {
-            Err(Failure::Refused(Refusal::Empty)) => {
-                self.wait(self.items_event(), &self.pop_spin, deadline, Refusal::Empty, attempt)
-            }
-            Err(Failure::Refused(Refusal::Closed)) => self.after_close(attempt),
-            other => other,
-        }
-    }
-
-    #[cold]
-    fn wait<T>(
-        &self,
-        event: &EventCount,
-        spin: &Spin,
-        deadline: Deadline,
-        refusal: Refusal,
-        attempt: impl Fn() -> std::result::Result<T, Failure>,
-    ) -> std::result::Result<T, Failure> {
-        let settled = |result| match result {
-            Err(Failure::Refused(again)) if again == refusal => None,
-            other => Some(other),
-        };
-        let done = wait_for(event, deadline, spin, |look| {
-            let found = settled(attempt());
-            if found.is_some() || look == Look::Items {
-                return found;
-            }
-            match self.look_for_deaths(look == Look::Deaths) {
-                Ok(true) => settled(attempt()),
-                Ok(false) => None,
-                Err(error) => Some(Err(error.into())),
-            }
-        })?;
-        match done {
-            Err(Failure::Refused(Refusal::Closed)) if refusal == Refusal::Empty => {
-                self.after_close(attempt)
-            }
-            other => other,
-        }
-    }
-
-    /// A non-blocking call's refusal, once the dead have been looked for.
-    #[inline]
-    pub(crate) fn or_repaired<T>(
-        &self,
-        result: std::result::Result<T, Failure>,
-        attempt: impl Fn() -> std::result::Result<T, Failure>,
-    ) -> std::result::Result<T, Failure> {
-        match result {
-            Err(Failure::Refused(_)) if !self.parts.shape.plan.in_slots => {
-                self.repaired(result, attempt)
-            }
-            other => other,
-        }
-    }
-
-    #[cold]
-    fn repaired<T>(
-        &self,
-        result: std::result::Result<T, Failure>,
-        attempt: impl Fn() -> std::result::Result<T, Failure>,
-    ) -> std::result::Result<T, Failure> {
-        // What is said to be the end has to be: a look that is due only later will not do.
-        let closed = matches!(result, Err(Failure::Refused(Refusal::Closed)));
-        if self.look_for_deaths(closed)? { attempt() } else { result }
-    }
-
-    /// A closed queue is drained only when no dead consumer holds an item that will come back.
-    #[cold]
-    fn after_close<T>(
-        &self,
-        attempt: impl Fn() -> std::result::Result<T, Failure>,
-    ) -> std::result::Result<T, Failure> {
-        if !self.parts.shape.plan.in_slots {
-            self.look_for_deaths(true)?;
-        }
-        attempt()
+    /// Whether the producers that the queue follows have all come, and the last one died.
+    pub(super) fn producers_died(&self) -> bool {
+        let expected = self.parts.shape.plan.producers;
+        expected != 0 && ends::over_and_gone(self.parts.ends, expected)
     }
 
     // ---- the whole queue ----
@@ -539,6 +351,28 @@ impl Core {
         self.items_event().notify(EVERYBODY);
         self.space_event().notify(EVERYBODY);
         Ok(())
+    }
+
+    pub(crate) fn counters(&self) -> Result<Counters> {
+        let span = if self.in_slots() {
+            self.item_ring().span(&InSlots)
+        } else {
+            let exchange = self.exchange();
+            exchange.ring.span(&exchange)
+        };
+        let (pushed, taken) = span.map_err(|_| corrupt())?;
+        let tallies = &self.parts.header.tallies;
+        let read = |tally: &AtomicU64| tally.load(Ordering::Relaxed);
+        let overwritten = read(&tallies.overwritten);
+        Ok(Counters {
+            pushed,
+            popped: taken.saturating_sub(overwritten),
+            overwritten,
+            redelivered: read(&tallies.redelivered),
+            dropped: read(&tallies.dropped),
+            waits: read(&tallies.waits),
+            repairs: read(&tallies.repairs),
+        })
     }
 
     pub(crate) fn is_closed(&self) -> Result<bool> {
@@ -586,10 +420,23 @@ impl Core {
     }
 }
 
-#[cold]
-fn too_long(length: usize, most: u64) -> Error {
-    Error::new(
-        ErrorKind::TooBig,
-        format!("a message of {length} bytes does not fit the queue's blocks of {most} bytes"),
-    )
+impl Drop for Core {
+    fn drop(&mut self) {
+        let process = fork::generation();
+        if self.popped_by.get() == process {
+            for held in self.undone.take() {
+                self.give_back(held);
+            }
+        }
+        if self.end_of.get() == process {
+            // In vain for damaged bytes only, of which others will be told.
+            let _ = self.leave();
+        }
+    }
+}
+
+pub(super) fn tally(tally: &AtomicU64, more: u64) {
+    if more != 0 {
+        tally.fetch_add(more, Ordering::Relaxed);
+    }
 }

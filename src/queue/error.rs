@@ -61,6 +61,7 @@ pub enum PopError {
 pub(crate) enum Failure {
     Refused(Refusal),
     GaveUp(GaveUp),
+    PeerDead,
     Failed(Error),
 }
 
@@ -104,6 +105,7 @@ impl Failure {
             Self::Refused(_) => PushError::Full(value),
             Self::GaveUp(GaveUp::TimedOut) => PushError::TimedOut(value),
             Self::GaveUp(GaveUp::Interrupted) => PushError::Interrupted(value),
+            Self::PeerDead => PushError::PeerDead(value),
             Self::Failed(error) => PushError::Failed(value, error),
         }
     }
@@ -115,6 +117,7 @@ impl Failure {
             Self::Refused(_) => PopError::Empty,
             Self::GaveUp(GaveUp::TimedOut) => PopError::TimedOut,
             Self::GaveUp(GaveUp::Interrupted) => PopError::Interrupted,
+            Self::PeerDead => PopError::PeerDead,
             Self::Failed(error) => PopError::Failed(error),
         }
     }

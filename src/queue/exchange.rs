@@ -20,6 +20,7 @@ use crate::block::{Block, Blocks, Standing, Word};
 use crate::queue::ring::{Items, Lease, Position, Refusal, Ring};
 use crate::queue::slot::{BlockSlots, Slots};
 use std::cell::Cell;
+use std::ops::Range;
 
 /// A search for a free block gives up after so many rounds in which others kept changing blocks.
 const SEARCHES: u32 = 1000;
@@ -36,6 +37,16 @@ pub(crate) struct Held {
 pub(crate) struct Reserved {
     pub held: Held,
     near: Position,
+}
+
+/// What one repairer did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Repaired {
+    /// Items that went back to be delivered again, and that were dropped.
+    pub given_back: u64,
+    pub dropped: u64,
+    /// 1 for the repairer that was done first.
+    pub deaths: u64,
 }
 
 /// The parts of a queue whose items lie in blocks, borrowed.
@@ -55,14 +66,46 @@ impl<B: Blocks + ?Sized> Items for Exchange<'_, B> {
 }
 
 impl<B: Blocks + ?Sized> Exchange<'_, B> {
-    /// FREE → RESERVED(me), when the ring has room. `cursor` is where a search would begin.
+    /// FREE → RESERVED(me), a block of the least size that has room for `length` bytes and one free, when the ring
+    /// has room. `cursor` is where a search would begin.
     #[inline]
-    pub(crate) fn try_reserve(&self, me: u32, cursor: &Cell<u32>) -> Result<Reserved, Refusal> {
-        // The slot that comes next still names the block that was in it a lap ago: most likely free.
+    pub(crate) fn try_reserve(
+        &self,
+        me: u32,
+        length: u32,
+        cursor: &Cell<u32>,
+    ) -> Result<Reserved, Refusal> {
         let (near, likely) = self.ring.room(self)?;
-        let held = match self.take_free(likely as u32, me) {
+        self.reserve_near(near, likely as u32, me, length, cursor)
+    }
+
+    /// The same, whether the ring has room or not.
+    #[cold]
+    pub(crate) fn reserve_anyway(
+        &self,
+        me: u32,
+        length: u32,
+        cursor: &Cell<u32>,
+    ) -> Result<Reserved, Refusal> {
+        let near = self.ring.tail_hint()?;
+        self.reserve_near(near, u32::MAX, me, length, cursor)
+    }
+
+    #[inline]
+    fn reserve_near(
+        &self,
+        near: Position,
+        likely: u32,
+        me: u32,
+        length: u32,
+        cursor: &Cell<u32>,
+    ) -> Result<Reserved, Refusal> {
+        let fitting = self.blocks.fitting(length);
+        // The slot that comes next still names the block that was in it a lap ago: most likely free.
+        let likely = if fitting.contains(&likely) { self.take_free(likely, me) } else { None };
+        let held = match likely {
             Some(held) => held,
-            None => self.search_free(me, cursor).ok_or(Refusal::Full)?,
+            None => self.search_free(fitting, me, cursor).ok_or(Refusal::Full)?,
         };
         Ok(Reserved { held, near })
     }
@@ -74,20 +117,19 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
         Some(Held { block, word })
     }
 
-    /// Looks at every block; says that none is free only if none was at one moment. While one looks,
-    /// others may free a block behind and take one ahead: generations only grow, so two looks with the
-    /// same sum of them saw the same words.
+    /// Looks at every block of the size, from `cursor` on and round, then at all larger ones; says that none is free
+    /// only if none was at one moment. While one looks, others may free a block behind and take one ahead: generations
+    /// only grow, so two looks with the same sum of them saw the same words.
     #[cold]
-    fn search_free(&self, me: u32, cursor: &Cell<u32>) -> Option<Held> {
-        let count = self.blocks.count();
-        let first = cursor.get();
+    fn search_free(&self, fitting: Range<u32>, me: u32, cursor: &Cell<u32>) -> Option<Held> {
+        let (least, end) = (fitting.start, fitting.end);
+        let turn = if fitting.contains(&cursor.get()) { cursor.get() } else { least };
         let mut before = None;
         for _ in 0..SEARCHES {
             let mut generations = 0u64;
-            for step in 0..count {
-                let block = (first + step) % count;
+            for block in (turn..end).chain(least..turn).chain(end..self.blocks.count()) {
                 if let Some(held) = self.take_free(block, me) {
-                    cursor.set((block + 1) % count);
+                    cursor.set(block + 1);
                     return Some(held);
                 }
                 let word = self.blocks.get(block)?.load();
@@ -119,14 +161,19 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
                 }
                 seen.set(returned);
             }
-            let taken = self.ring.take_block(|item, still| self.lease(item, me, still));
-            match taken {
+            match self.take_oldest(me) {
                 // Between the two looks nothing was given back, so there was a moment without an item.
                 Err(Refusal::Empty | Refusal::Closed)
                     if self.returned.load(Ordering::Acquire) != returned => {}
                 taken => return taken,
             }
         }
+    }
+
+    /// The oldest item in the ring.
+    #[inline]
+    pub(crate) fn take_oldest(&self, me: u32) -> Result<Held, Refusal> {
+        self.ring.take_block(|item, still| self.lease(item, me, still))
     }
 
     #[inline]
@@ -180,6 +227,31 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
         self.ring.len(self)
     }
 
+    /// Whether no item is in the ring, leased or given back, at one moment of the call.
+    ///
+    /// Between two looks at the words with the same sum of generations no word changed, so what the ring said in
+    /// between belongs to them.
+    pub(crate) fn is_finished(&self) -> Result<bool, Refusal> {
+        // The sum of generations; nothing when some are leased or given back.
+        let look = || {
+            (0..self.blocks.count()).try_fold(0u64, |sum, block| {
+                let word = self.blocks.get(block)?.load();
+                let free = matches!(word.standing(), Standing::Free | Standing::Reserved(_));
+                free.then(|| sum.wrapping_add(word.generation()))
+            })
+        };
+        for _ in 0..SEARCHES {
+            let Some(before) = look() else { return Ok(false) };
+            if self.len()? != 0 {
+                return Ok(false);
+            }
+            if look() == Some(before) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Repairs what incarnation `generation` of participant slot `slot` held; it is proven over.
     ///
     /// Anybody may repair, several at once, and each may die at any step: every change is a CAS from a
@@ -192,8 +264,17 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
     /// - A leased block's slot is advanced before the block can become anything else.
     /// - `returned` moves on last but for the note: a repairer killed before leaves the note, and the
     ///   next one goes through it all again.
+    ///
+    /// `drops` says that what a dead consumer had is dropped, not given back.
     #[cold]
-    pub(crate) fn repair(&self, note: &AtomicU64, slot: u32, generation: u64) {
+    pub(crate) fn repair(
+        &self,
+        note: &AtomicU64,
+        slot: u32,
+        generation: u64,
+        drops: bool,
+    ) -> Repaired {
+        let mut repaired = Repaired::default();
         let held: Vec<(u32, &Block, Word)> = (0..self.blocks.count())
             .filter_map(|index| {
                 let block = self.blocks.get(index)?;
@@ -205,7 +286,7 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
             })
             .collect();
         if note.load(Ordering::Acquire) != generation {
-            return;
+            return repaired;
         }
         let mut committed = vec![false; held.len()];
         for index in 0..self.ring.slots.count() {
@@ -229,13 +310,18 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
                 Standing::Reserved(_) if !committed => {
                     block.free_of_the_dead(word);
                 }
+                Standing::Leased(_) if drops => {
+                    repaired.dropped += u64::from(block.free_of_the_dead(word));
+                }
                 Standing::Leased(_) => {
-                    block.give_back(word);
+                    repaired.given_back += u64::from(block.give_back(word));
                 }
                 _ => {}
             }
         }
         self.returned.fetch_add(1, Ordering::SeqCst); // SeqCst: as in `give_back`
-        let _ = note.compare_exchange(generation, 0, Ordering::AcqRel, Ordering::Relaxed);
+        let last = note.compare_exchange(generation, 0, Ordering::AcqRel, Ordering::Relaxed);
+        repaired.deaths += u64::from(last.is_ok());
+        repaired
     }
 }

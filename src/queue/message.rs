@@ -3,6 +3,7 @@
 //! Both are raw views: a peer may be hostile, so nothing here hands out `&[u8]` without `unsafe`.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::layout::plain::Pod;
 use crate::os::clock::Deadline;
 use crate::os::fork;
 use crate::queue::core::Core;
@@ -236,7 +237,36 @@ impl<'q> Claim<'q> {
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.length) }
     }
 
-    /// Ends the claim: the message is consumed.
+    /// The item as a `T`, which it must have the bytes of.
+    ///
+    /// # Errors
+    /// `Type` when it has more or less.
+    pub fn read<T: Pod>(&self) -> Result<T> {
+        let mut value = T::zeroed();
+        if self.length != size_of::<T>() {
+            return Err(Error::new(
+                ErrorKind::Type,
+                format!("an item of {} bytes was read as one of {}", self.length, size_of::<T>()),
+            ));
+        }
+        self.read_at(0, bytemuck::bytes_of_mut(&mut value))?;
+        Ok(value)
+    }
+
+    /// Copies the message, which is popped then.
+    pub(crate) fn consume(self) -> Vec<u8> {
+        let bytes = self.to_vec();
+        self.keep();
+        bytes
+    }
+
+    /// The message is popped: in a joinable queue it stays this process's until it is done.
+    pub(crate) fn keep(self) {
+        self.core.consume(self.held);
+        std::mem::forget(self);
+    }
+
+    /// Ends the claim: the message is consumed, and in a joinable queue done.
     pub fn release(self) {
         drop(self);
     }

@@ -1,18 +1,31 @@
 //! Queues: many producers, many consumers, in shared memory, without locks.
 
 pub(crate) mod core;
+pub(crate) mod ends;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod message;
+pub(crate) mod messages;
 pub(crate) mod mpmc;
+pub(crate) mod options;
+pub(crate) mod plan;
 pub(crate) mod ring;
+pub(crate) mod role;
 pub(crate) mod shape;
 pub(crate) mod slot;
+mod transfer;
+pub(crate) mod typed;
+mod waiting;
 
 #[cfg(all(test, loom))]
 mod models;
 
+pub use self::core::Counters;
 pub use error::{PopError, PushError};
 pub use message::{Claim, Reservation};
-pub use mpmc::{Audit, Iter, Queue, QueueOptions};
-pub(crate) use mpmc::{fits_slot, recover};
+pub(crate) use mpmc::recover;
+pub use mpmc::{Audit, Consumer, Producer, Queue};
+pub use options::{Item, QueueOptions};
+pub use plan::{Delivery, WhenFull};
+pub use role::{Both, MayPop, MayPush, Pops, Pushes, Role};
+pub use typed::Iter;

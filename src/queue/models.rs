@@ -54,7 +54,7 @@ impl Heap {
     }
 
     fn reserve(&self, me: u32, value: u64) -> Result<Reserved, Refusal> {
-        let reserved = self.exchange().try_reserve(me, &Cell::new(0))?;
+        let reserved = self.exchange().try_reserve(me, 8, &Cell::new(0))?;
         self.payloads[reserved.held.block as usize].with_mut(|payload| {
             // SAFETY: the block is ours.
             unsafe { *payload = value }
@@ -249,9 +249,9 @@ fn two_repairers_free_the_reserved_and_return_the_leased_once() {
         let _too = heap.reserve(1, 99).unwrap();
         let other = Arc::clone(&heap);
         let repairer = loom::thread::spawn(move || {
-            other.exchange().repair(&other.notes[1], 1, 1);
+            other.exchange().repair(&other.notes[1], 1, 1, false);
         });
-        heap.exchange().repair(&heap.notes[1], 1, 1);
+        heap.exchange().repair(&heap.notes[1], 1, 1, false);
         repairer.join().unwrap();
         assert_eq!(heap.notes[1].load(Ordering::Relaxed), 0);
         let mut got = heap.drain(2);
@@ -272,7 +272,7 @@ fn a_claim_that_was_never_advanced_is_delivered_once() {
         block.lease(block.load(), 1).unwrap();
         let other = Arc::clone(&heap);
         let repairer = loom::thread::spawn(move || {
-            other.exchange().repair(&other.notes[1], 1, 1);
+            other.exchange().repair(&other.notes[1], 1, 1, false);
         });
         let mine = heap.pop(2);
         repairer.join().unwrap();
@@ -296,10 +296,10 @@ fn a_late_repairer_leaves_a_newcomer_alone() {
         let _vanished = heap.reserve(1, 99).unwrap();
         let other = Arc::clone(&heap);
         let repairer = loom::thread::spawn(move || {
-            other.exchange().repair(&other.notes[1], 1, 1);
+            other.exchange().repair(&other.notes[1], 1, 1, false);
         });
         // The newcomer: repair what is noted, note itself, only then take a block.
-        heap.exchange().repair(&heap.notes[1], 1, 1);
+        heap.exchange().repair(&heap.notes[1], 1, 1, false);
         let entered = heap.notes[1].compare_exchange(0, 2, Ordering::AcqRel, Ordering::Relaxed);
         assert_eq!(entered, Ok(0));
         heap.push(1, 10).unwrap();

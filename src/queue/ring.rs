@@ -15,7 +15,8 @@
 //! [`slot`](super::slot).
 //!
 //! # Invariants
-//! - I1. A slot goes (lap, waiting) → (lap, full) → (lap + 1, waiting), never back; so no value comes again.
+//! - I1. A slot goes (lap, waiting) → (lap, full) → (lap + 1, waiting), never back; so no value comes again. In a ring
+//!   that overwrites, a slot with the oldest item goes (lap, full) → (lap + 1, full) too.
 //! - I2. Position p is filled only after p − 1 was, and emptied only after p − 1 was: who fills p has
 //!   seen p − 1 filled, by walking or by a hint that was stored after it was.
 //! - I3. `closed` on a slot stays; a slot that is closed and waiting is the end of the queue.
@@ -294,6 +295,32 @@ impl<S: Slots> Ring<'_, S> {
         }
     }
 
+    /// Puts `item` in; where the ring is full, in the place of the oldest item, with one CAS. Says whether it was.
+    #[cold]
+    pub(crate) fn overwrite(&self, item: u64) -> Result<bool, Refusal> {
+        let mut position = self.hint(self.tail)?;
+        let mut patience = self.patience();
+        loop {
+            match self.find_tail(position, &InSlots, &mut patience)? {
+                Tail::Room(at, slot) if self.fill(at, slot, item) => return Ok(false),
+                Tail::Full(at, slot) => {
+                    // The slot before was filled in the lap of `at`, so `slot` is the oldest item, and `at` its
+                    // next lap is the tail: the CAS empties the one and fills the other.
+                    let filled = Slot { lap: at.lap, item, ..slot };
+                    if self.slots.change(at.index, slot, filled) {
+                        self.store_hint(self.tail, self.after(at));
+                        self.store_hint(self.head, self.after(Position { lap: slot.lap, ..at }));
+                        return Ok(true);
+                    }
+                    position = at;
+                }
+                Tail::Room(at, _) => position = at,
+                Tail::Closed(_) => return Err(Refusal::Closed),
+            }
+            patience.step()?;
+        }
+    }
+
     /// Takes the oldest item out of its slot: ours with the CAS.
     #[inline]
     pub(crate) fn take(&self) -> Result<u64, Refusal> {
@@ -388,6 +415,12 @@ impl<S: Slots> Ring<'_, S> {
 
     /// How many items the ring held at one moment of the call.
     pub(crate) fn len(&self, items: &impl Items) -> Result<u64, Refusal> {
+        let (filled, emptied) = self.span(items)?;
+        Ok(filled.wrapping_sub(emptied).min(self.slots.count().into()))
+    }
+
+    /// How many items were ever put in, and how many taken out, at one moment of the call.
+    pub(crate) fn span(&self, items: &impl Items) -> Result<(u64, u64), Refusal> {
         let mut patience = self.patience();
         let mut before = self.first_standing(items, &mut patience)?;
         loop {
@@ -396,10 +429,10 @@ impl<S: Slots> Ring<'_, S> {
             let after = self.first_standing(items, &mut patience)?;
             // The head did not move between the two looks, so the tail seen in between belongs to it.
             if before == after {
-                let laps = tail.lap.wrapping_sub(after.lap);
                 let count = u64::from(self.slots.count());
-                let full = laps.wrapping_mul(count).wrapping_add(u64::from(tail.index));
-                return Ok(full.wrapping_sub(u64::from(after.index)).min(count));
+                let ordinal =
+                    |at: Position| at.lap.wrapping_mul(count).wrapping_add(at.index.into());
+                return Ok((ordinal(tail), ordinal(after)));
             }
             before = after;
             patience.step()?;

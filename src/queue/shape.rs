@@ -2,24 +2,21 @@
 //!
 //! | part | bytes | what |
 //! |---|---|---|
-//! | [`Header`] | 512 | the plan (written once), tail, head, events: a line each |
+//! | [`Header`] | 640 | the plan (written once), tail, head, events, tallies: a line each |
 //! | holders | 8 a participant | which generation of each slot may have left marks here |
+//! | ends | 8 a participant | producer ends that came, and that are here: see [`ends`](super::ends) |
 //! | slots | 8 or 16 an item | the ring |
-//! | blocks | stride × blocks | head and payload; none where items travel in the slots |
+//! | blocks | stride × blocks, class by class | head and payload; none where items travel in the slots |
 //!
-//! Everything follows from the plan's five numbers; opening recomputes it and compares the size.
+//! Everything follows from the plan; opening recomputes it and compares the size.
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::block::{self, Block, Blocks};
+use crate::block::{Block, Blocks};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::header::LINE;
 use crate::layout::offset::{Region, Shared};
-use crate::queue::ring::{self, CAPACITY_MAX};
-use crate::queue::slot;
+use crate::queue::plan::{CLASSES_MAX, Class, Delivery, Extent, Plan, Shape, WhenFull};
 use crate::wait::eventcount::EventCount;
-
-/// The longest message, in bytes.
-pub(crate) const MESSAGE_MAX: u64 = 1 << 31;
+use std::ops::Range;
 
 /// A word on a line of its own.
 #[repr(C, align(128))]
@@ -32,8 +29,20 @@ pub(crate) struct Events {
     pub items: EventCount,
     /// Producers sleep here.
     pub space: EventCount,
+    /// Who waits for the end of all work sleeps here.
+    pub done: EventCount,
     /// Moves on whenever items may have been given back.
     pub returned: AtomicU64,
+}
+
+/// What happened, for whoever asks: counted by who did it, on paths that are seldom gone.
+#[repr(C, align(128))]
+pub(crate) struct Tallies {
+    pub overwritten: AtomicU64,
+    pub redelivered: AtomicU64,
+    pub dropped: AtomicU64,
+    pub waits: AtomicU64,
+    pub repairs: AtomicU64,
 }
 
 /// The first bytes of a queue.
@@ -41,104 +50,82 @@ pub(crate) struct Events {
 pub(crate) struct Header {
     /// 1 = blocks, 2 = items in the slots. The plan is written once, before the queue is visible.
     form: AtomicU32,
+    /// Bits 0 and 1: when full, 0 wait, 1 fail, 2 overwrite. Bit 2: at least once. Bit 3: joinable.
+    policies: AtomicU32,
     participants: AtomicU32,
-    capacity: AtomicU64,
-    message_max: AtomicU64,
     align: AtomicU32,
     leases: AtomicU32,
+    producers: AtomicU32,
+    capacity: AtomicU64,
+    message_max: AtomicU64,
+    /// Bytes and number of the blocks of each size.
+    classes: [[AtomicU32; 2]; CLASSES_MAX],
     /// Hint: where the next item goes. By producers, after the fact.
     pub tail: Line,
     /// Hint: where the oldest item is. By consumers, after the fact.
     pub head: Line,
     pub events: Events,
+    pub tallies: Tallies,
 }
 // SAFETY: atomics only; padding is never read.
 unsafe impl Shared for Header {}
 
-/// The numbers that a queue's layout follows from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
-    pub in_slots: bool,
-    pub participants: u32,
-    pub capacity: u64,
-    /// Bytes of the longest message.
-    pub message_max: u64,
-    /// Alignment of a payload.
-    pub align: u32,
-    /// Blocks that a participant may hold at one time without taking from the capacity.
-    pub leases: u32,
-}
+const FULL: [WhenFull; 3] = [WhenFull::Wait, WhenFull::Fail, WhenFull::Overwrite];
+const AT_LEAST_ONCE: u32 = 4;
+const JOINABLE: u32 = 8;
 
-/// The plan with what follows from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
-    pub plan: Plan,
-    pub blocks: u32,
-    /// Of a position's index, and of a block's number in a slot.
-    pub index_bits: u32,
-    pub item_bits: u32,
-    holders: u64,
-    slots: u64,
-    first_block: u64,
-    /// From a block to its payload, and from a block to the next.
-    payload: u64,
-    stride: u64,
-    pub total: u64,
-}
-
-impl Plan {
-    pub(crate) fn shape(self) -> Result<Shape> {
-        let out_of_range = |what: &str, least: u64, most: u64, found: u64| {
-            Err(Error::new(
-                ErrorKind::Invalid,
-                format!(
-                    "{what} of a queue: {least} to {most} are possible, {found} were asked for"
-                ),
-            ))
+impl Header {
+    fn write(&self, plan: &Plan) {
+        let full = match plan.full {
+            WhenFull::Wait => 0,
+            WhenFull::Fail => 1,
+            WhenFull::Overwrite => 2,
         };
-        if self.capacity == 0 || self.capacity > CAPACITY_MAX {
-            return out_of_range("capacity", 1, CAPACITY_MAX, self.capacity);
+        let policies = full
+            | (u32::from(plan.delivery == Delivery::AtLeastOnce) * AT_LEAST_ONCE)
+            | (u32::from(plan.joinable) * JOINABLE);
+        self.form.store(if plan.in_slots { 2 } else { 1 }, Ordering::Relaxed);
+        self.policies.store(policies, Ordering::Relaxed);
+        self.participants.store(plan.participants, Ordering::Relaxed);
+        self.align.store(plan.align, Ordering::Relaxed);
+        self.leases.store(plan.leases, Ordering::Relaxed);
+        self.producers.store(plan.producers, Ordering::Relaxed);
+        self.capacity.store(plan.capacity, Ordering::Relaxed);
+        self.message_max.store(plan.message_max, Ordering::Relaxed);
+        for (words, class) in self.classes.iter().zip(plan.classes) {
+            words[0].store(class.bytes, Ordering::Relaxed);
+            words[1].store(class.count, Ordering::Relaxed);
         }
-        if self.message_max > MESSAGE_MAX {
-            return out_of_range("bytes in a message", 0, MESSAGE_MAX, self.message_max);
+    }
+
+    /// The plan as it stands there; `None` when it is none.
+    fn read(&self) -> Option<Plan> {
+        let form = self.form.load(Ordering::Relaxed);
+        let policies = self.policies.load(Ordering::Relaxed);
+        let classes = std::array::from_fn(|index| Class {
+            bytes: self.classes[index][0].load(Ordering::Relaxed),
+            count: self.classes[index][1].load(Ordering::Relaxed),
+        });
+        if !(1..=2).contains(&form) || policies >> 4 != 0 {
+            return None;
         }
-        if !self.align.is_power_of_two() || self.align > LINE as u32 {
-            return out_of_range("alignment (a power of two)", 1, LINE as u64, self.align.into());
-        }
-        if self.leases == 0 || self.leases > 1024 {
-            return out_of_range("leases", 1, 1024, self.leases.into());
-        }
-        let spare = u64::from(self.participants) * u64::from(self.leases);
-        let blocks = if self.in_slots { 0 } else { self.capacity + spare };
-        let slot = if self.in_slots { 16 } else { 8 };
-        let payload = u64::from(self.align).max(block::HEAD as u64);
-        // Neighbours share no 64-byte line, and payloads keep their alignment.
-        let stride = (payload + self.message_max).next_multiple_of(u64::from(self.align).max(64));
-        let line = LINE as u64;
-        let holders = size_of::<Header>() as u64;
-        let slots = (holders + 8 * u64::from(self.participants)).next_multiple_of(line);
-        let first_block = (slots + slot * self.capacity).next_multiple_of(line);
-        let total = blocks.checked_mul(stride).and_then(|bytes| bytes.checked_add(first_block));
-        match total {
-            Some(total) if total < 1 << 46 => Ok(Shape {
-                plan: self,
-                blocks: blocks as u32,
-                index_bits: ring::index_bits(self.capacity as u32),
-                item_bits: slot::item_bits(blocks as u32),
-                holders,
-                slots,
-                first_block,
-                payload,
-                stride,
-                total,
-            }),
-            _ => Err(Error::new(
-                ErrorKind::NoSpace,
-                format!(
-                    "no space for a queue of {blocks} blocks of {stride} bytes: they overflow the address space"
-                ),
-            )),
-        }
+        Some(Plan {
+            in_slots: form == 2,
+            participants: self.participants.load(Ordering::Relaxed),
+            capacity: self.capacity.load(Ordering::Relaxed),
+            message_max: self.message_max.load(Ordering::Relaxed),
+            align: self.align.load(Ordering::Relaxed),
+            leases: self.leases.load(Ordering::Relaxed),
+            classes,
+            full: *FULL.get((policies & 3) as usize)?,
+            delivery: if policies & AT_LEAST_ONCE != 0 {
+                Delivery::AtLeastOnce
+            } else {
+                Delivery::AtMostOnce
+            },
+            joinable: policies & JOINABLE != 0,
+            producers: self.producers.load(Ordering::Relaxed),
+        })
     }
 }
 
@@ -150,6 +137,7 @@ impl Plan {
 pub(crate) struct Parts {
     pub header: &'static Header,
     pub holders: &'static [AtomicU64],
+    pub ends: &'static [AtomicU64],
     region: Region,
     slots: u64,
     pub blocks: Table,
@@ -164,9 +152,44 @@ unsafe impl Send for Parts {}
 #[derive(Clone, Copy)]
 pub(crate) struct Table {
     start: *mut u8,
-    stride: usize,
     payload: usize,
     count: u32,
+    sizes: usize,
+    extents: [Extent; CLASSES_MAX],
+}
+
+impl Table {
+    /// The blocks of `index`'s size; `None` when there is no such block.
+    #[inline]
+    fn extent(&self, index: u32) -> Option<&Extent> {
+        let first = &self.extents[0];
+        if index < first.count {
+            return Some(first);
+        }
+        self.extents[..self.sizes]
+            .iter()
+            .find(|extent| index.wrapping_sub(extent.first) < extent.count)
+    }
+
+    #[inline]
+    fn offset(extent: &Extent, index: u32) -> usize {
+        (extent.offset + u64::from(index - extent.first) * extent.stride) as usize
+    }
+
+    /// The payload of a block that exists.
+    #[inline]
+    pub(crate) fn payload(&self, index: u32) -> *mut u8 {
+        let Some(extent) = self.extent(index) else { panic!("block {index} of {}", self.count) };
+        // SAFETY: `open` checked that every extent's blocks lie in the mapping from `start` on; the payload
+        // lies inside the stride.
+        unsafe { self.start.add(Self::offset(extent, index) + self.payload) }
+    }
+
+    /// Bytes that a block's payload has room for; 0 when there is no such block.
+    #[inline]
+    pub(crate) fn room(&self, index: u32) -> u32 {
+        self.extent(index).map_or(0, |extent| extent.room)
+    }
 }
 
 impl Blocks for Table {
@@ -177,20 +200,16 @@ impl Blocks for Table {
 
     #[inline]
     fn get(&self, index: u32) -> Option<&Block> {
-        // SAFETY: `count` blocks of `stride` bytes lie in the mapping from `start` on, each aligned to
-        // 64; `Block` is made of atomics.
-        (index < self.count)
-            .then(|| unsafe { &*self.start.add(index as usize * self.stride).cast() })
+        let extent = self.extent(index)?;
+        // SAFETY: as in `payload`; blocks are aligned to 64, and `Block` is made of atomics.
+        Some(unsafe { &*self.start.add(Self::offset(extent, index)).cast() })
     }
-}
 
-impl Table {
-    /// The payload of a block that exists.
     #[inline]
-    pub(crate) fn payload(&self, index: u32) -> *mut u8 {
-        assert!(index < self.count, "block {index} of {}", self.count);
-        // SAFETY: as in `get`; the payload lies inside the stride.
-        unsafe { self.start.add(index as usize * self.stride + self.payload) }
+    fn fitting(&self, length: u32) -> Range<u32> {
+        let fits = |extent: &&Extent| extent.room >= length;
+        let extent = self.extents[..self.sizes].iter().find(fits);
+        extent.map_or(0..0, |extent| extent.first..extent.first + extent.count)
     }
 }
 
@@ -199,16 +218,12 @@ impl Parts {
     pub(crate) fn begin(region: Region, shape: Shape) -> Result<()> {
         let header: &Header = region.one(0)?;
         let plan = shape.plan;
-        header.form.store(if plan.in_slots { 2 } else { 1 }, Ordering::Relaxed);
-        header.participants.store(plan.participants, Ordering::Relaxed);
-        header.capacity.store(plan.capacity, Ordering::Relaxed);
-        header.message_max.store(plan.message_max, Ordering::Relaxed);
-        header.align.store(plan.align, Ordering::Relaxed);
-        header.leases.store(plan.leases, Ordering::Relaxed);
+        header.write(&plan);
         if !plan.in_slots {
             let slots = region.array::<AtomicU64>(shape.slots, plan.capacity as usize)?;
+            let blocks = u64::from(shape.blocks);
             for (index, slot) in (0u64..).zip(slots) {
-                slot.store(index << 2, Ordering::Relaxed); // waiting in lap 0; block `index` is free
+                slot.store((index % blocks) << 2, Ordering::Relaxed); // waiting in lap 0, with a free block's name
             }
         }
         Ok(())
@@ -217,40 +232,35 @@ impl Parts {
     /// Reads the plan of a queue that exists, and checks it against the bytes there are.
     pub(crate) fn open(region: Region, participants: u32) -> Result<Self> {
         let header: &'static Header = region.one(0)?;
-        let form = header.form.load(Ordering::Relaxed);
-        let plan = Plan {
-            in_slots: form == 2,
-            participants: header.participants.load(Ordering::Relaxed),
-            capacity: header.capacity.load(Ordering::Relaxed),
-            message_max: header.message_max.load(Ordering::Relaxed),
-            align: header.align.load(Ordering::Relaxed),
-            leases: header.leases.load(Ordering::Relaxed),
-        };
-        let shape = plan.shape().ok().filter(|shape| {
-            (form == 1 || form == 2)
-                && plan.participants == participants
+        let plan = header.read();
+        let shape = plan.and_then(|plan| plan.shape().ok()).filter(|shape| {
+            let blocks = shape.blocks > 0;
+            blocks != shape.plan.in_slots
+                && shape.plan.participants == participants
                 && shape.total == region.length() as u64
         });
         let Some(shape) = shape else {
             return Err(Error::new(
                 ErrorKind::Corrupt,
                 format!(
-                    "the queue's plan ({plan:?}, form {form}) does not fit its {} bytes and {participants} participants",
+                    "the queue's plan ({plan:?}) does not fit its {} bytes and {participants} participants",
                     region.length()
                 ),
             ));
         };
-        let blocks = region.slice(shape.first_block, u64::from(shape.blocks) * shape.stride)?;
+        let blocks = region.slice(shape.first_block, shape.block_bytes)?;
         Ok(Self {
             header,
-            holders: region.array(shape.holders, plan.participants as usize)?,
+            holders: region.array(shape.holders, shape.plan.participants as usize)?,
+            ends: region.array(shape.ends, shape.plan.participants as usize)?,
             region,
             slots: shape.slots,
             blocks: Table {
                 start: blocks.start(),
-                stride: shape.stride as usize,
                 payload: shape.payload as usize,
                 count: shape.blocks,
+                sizes: shape.sizes,
+                extents: shape.extents,
             },
             shape,
         })

@@ -1,0 +1,199 @@
+//! Queues: many items at a time; the end of all work; what has happened.
+
+use crate::error::Result;
+use crate::ffi::queue::{eight, mpshm_queue_t, pop, present, refused};
+use crate::ffi::{bytes, call, check_out, check_size, deadline, given, given_mut, invalid, put};
+use std::ffi::{c_int, c_void};
+
+/// Pushes copies of `count` items that lie one behind the other at `data`, in their order, waiting for room at most
+/// `timeout_ns`. In a queue of messages, `lengths` has the bytes of each; else it is NULL. `*pushed`, unless that is
+/// NULL, gets how many were pushed, also when it fails: ETIMEDOUT, ECLOSED, ETOOBIG, EINTERRUPTED. With a time-out of 0
+/// as many are pushed as fit; EFULL when none does.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_push_many(
+    queue: *mut mpshm_queue_t,
+    data: *const c_void,
+    lengths: *const usize,
+    count: usize,
+    timeout_ns: i64,
+    pushed: *mut usize,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointers; `lengths` has `count` numbers, and `data` the bytes that they say.
+        let (queue, items) = unsafe {
+            let queue = given_mut(queue, "queue")?;
+            (&*queue, items(queue, data, lengths, count)?)
+        };
+        present(queue)?;
+        let waits = timeout_ns != 0;
+        let deadline = deadline(timeout_ns)?;
+        let mut done = 0;
+        let mut outcome = Ok(());
+        while done < count && outcome.is_ok() {
+            let some = || {
+                let rest = items[done..].iter().copied();
+                if queue.core.in_slots() {
+                    queue.core.try_push_items(rest.map(eight))
+                } else {
+                    queue.core.try_push_many(rest)
+                }
+            };
+            let some = if waits {
+                queue.core.wait_push(deadline, some)
+            } else {
+                queue.core.or_repaired(some(), some)
+            };
+            match some {
+                Ok(some) => done += some,
+                Err(failure) if !waits && done > 0 && failure.is_full() => break,
+                Err(failure) => outcome = Err(refused(failure, true, waits)),
+            }
+        }
+        if !pushed.is_null() {
+            // SAFETY: the caller's pointer.
+            unsafe { pushed.write_unaligned(done) };
+        }
+        outcome
+    })
+}
+
+/// # Safety
+/// As `mpshm_queue_push_many` asks of its caller.
+unsafe fn items<'a>(
+    queue: &mpshm_queue_t,
+    data: *const c_void,
+    lengths: *const usize,
+    count: usize,
+) -> Result<Vec<&'a [u8]>> {
+    if (queue.item_size == 0) == lengths.is_null() && count > 0 {
+        return Err(invalid(
+            "lengths are given for messages, and only for those: the queue has items of one size, or lengths is NULL",
+        ));
+    }
+    let mut items = Vec::with_capacity(count.min(1 << 16));
+    let mut at = 0usize;
+    for index in 0..count {
+        let length = if lengths.is_null() {
+            queue.item_size
+        } else {
+            // SAFETY: the caller's word.
+            unsafe { lengths.add(index).read_unaligned() }
+        };
+        if data.is_null() && length > 0 {
+            return Err(invalid("items at NULL"));
+        }
+        // SAFETY: the caller's word.
+        items.push(unsafe { bytes(data.cast::<u8>().wrapping_add(at).cast(), length) }?);
+        at = at.wrapping_add(length);
+    }
+    Ok(items)
+}
+
+/// Pops up to `most` items into `buffer` of `size` bytes, one behind the other, as many as there are and fit, waiting
+/// for the first one at most `timeout_ns`. `lengths`, unless that is NULL, gets the bytes of each (it has room for
+/// `most`), and `*popped` how many there are. Errors as mpshm_queue_pop(), and then none was popped.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_pop_many(
+    queue: *mut mpshm_queue_t,
+    buffer: *mut c_void,
+    size: usize,
+    most: usize,
+    timeout_ns: i64,
+    lengths: *mut usize,
+    popped: *mut usize,
+) -> c_int {
+    call(|| {
+        check_out(popped, "popped")?;
+        let mut done = 0;
+        let mut at = 0;
+        while done < most {
+            let mut length = 0;
+            let room = buffer.cast::<u8>().wrapping_add(at).cast();
+            let timeout = if done == 0 { timeout_ns } else { 0 };
+            // SAFETY: the caller's pointers, of which `at` bytes are used.
+            let one = unsafe { pop(queue, room, size - at, timeout) };
+            match one {
+                Ok(count) => length += count,
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            }
+            if !lengths.is_null() {
+                // SAFETY: the caller's pointer, with room for `most`.
+                unsafe { lengths.add(done).write_unaligned(length) };
+            }
+            done += 1;
+            at += length;
+        }
+        // SAFETY: checked above.
+        unsafe { put(popped, done, "popped") }
+    })
+}
+
+/// Says that the oldest item which this handle has popped, and which is not done, is done. What is claimed is done
+/// when it is released. EINVAL when there is none, or the queue is not joinable.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_task_done(queue: *mut mpshm_queue_t) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointer.
+        unsafe { given_mut(queue, "queue") }?.core.task_done()
+    })
+}
+
+/// Waits at most `timeout_ns` until every item is done. What a dead consumer had comes again first. Errors: ETIMEDOUT,
+/// EINTERRUPTED, EINVAL when the queue is not joinable.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_join(queue: *const mpshm_queue_t, timeout_ns: i64) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointer.
+        let queue = unsafe { given(queue, "queue") }?;
+        queue.core.join(deadline(timeout_ns)?).map_err(|failure| failure.pop().into())
+    })
+}
+
+/// What has happened in a queue since it was made. Set by mpshm_queue_counters().
+#[repr(C)]
+pub struct mpshm_queue_counters_t {
+    /// Bytes of this struct, set by the caller.
+    pub struct_size: usize,
+    /// Items that were put in.
+    pub pushed: u64,
+    /// Items that consumers took out, each counted once.
+    pub popped: u64,
+    /// Items that were pushed out by newer ones.
+    pub overwritten: u64,
+    /// How often an item went back to be delivered again.
+    pub redelivered: u64,
+    /// Items that were dropped because their consumer died.
+    pub dropped: u64,
+    /// Calls that went to sleep.
+    pub waits: u64,
+    /// Dead participants that were repaired after.
+    pub repairs: u64,
+}
+
+/// Sets `*counters`, whose struct_size the caller has set.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_queue_counters(
+    queue: *const mpshm_queue_t,
+    counters: *mut mpshm_queue_counters_t,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointers.
+        let (queue, into) = unsafe { (given(queue, "queue")?, given_mut(counters, "counters")?) };
+        check_size::<mpshm_queue_counters_t>(into.struct_size)?;
+        let now = queue.core.counters()?;
+        into.pushed = now.pushed;
+        into.popped = now.popped;
+        into.overwritten = now.overwritten;
+        into.redelivered = now.redelivered;
+        into.dropped = now.dropped;
+        into.waits = now.waits;
+        into.repairs = now.repairs;
+        Ok(())
+    })
+}
