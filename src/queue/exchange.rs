@@ -275,20 +275,19 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
         drops: bool,
     ) -> Repaired {
         let mut repaired = Repaired::default();
-        let held: Vec<(u32, &Block, Word)> = (0..self.blocks.count())
+        let mut held: Vec<(u32, &Block, Word, bool)> = (0..self.blocks.count())
             .filter_map(|index| {
                 let block = self.blocks.get(index)?;
                 let word = block.load();
                 let (Standing::Reserved(owner) | Standing::Leased(owner)) = word.standing() else {
                     return None;
                 };
-                (owner == slot).then_some((index, block, word))
+                (owner == slot).then_some((index, block, word, false))
             })
             .collect();
         if note.load(Ordering::Acquire) != generation {
             return repaired;
         }
-        let mut committed = vec![false; held.len()];
         for index in 0..self.ring.slots.count() {
             let seen = self.ring.slots.load(index);
             if !seen.full {
@@ -298,14 +297,14 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
             else {
                 continue;
             };
-            let (_, block, word) = held[at];
+            let (_, block, word, committed) = &mut held[at];
             match word.standing() {
-                Standing::Reserved(_) => committed[at] = true,
-                _ if block.load() == word => self.ring.advance(index, seen),
+                Standing::Reserved(_) => *committed = true,
+                _ if block.load() == *word => self.ring.advance(index, seen),
                 _ => {}
             }
         }
-        for (&(_, block, word), committed) in held.iter().zip(committed) {
+        for &(_, block, word, committed) in &held {
             match word.standing() {
                 Standing::Reserved(_) if !committed => {
                     block.free_of_the_dead(word);

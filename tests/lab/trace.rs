@@ -118,6 +118,7 @@ impl<'a> Traced<'a> {
             unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
             let done = catch_unwind(AssertUnwindSafe(|| {
                 let prepared = prepare();
+                stock_up();
                 // SAFETY: stops this process; the tracer swallows the signal.
                 unsafe { libc::syscall(libc::SYS_kill, libc::getpid(), libc::SIGSTOP) };
                 page.enter();
@@ -331,6 +332,15 @@ impl<'a> Traced<'a> {
                     && self.request(libc::PTRACE_POKEUSER, register(7), ENABLE_FIRST) == 0
             }
         }
+    }
+}
+
+/// Fills the allocator's stock of small pieces. The child has inherited the lab's heap, which looks different at each
+/// fork; without this the way through the allocator would, too.
+fn stock_up() {
+    for size in (16..=1024).step_by(16) {
+        let pieces: [Vec<u8>; 4] = std::array::from_fn(|_| Vec::with_capacity(size));
+        drop(std::hint::black_box(pieces));
     }
 }
 
