@@ -9,9 +9,10 @@
 //! | Value, Array | nothing is ever held; their lock is a mutex |
 //! | Mutex | its word names the dead owner beyond doubt: the next locker is told |
 //! | Queue | blocks are freed, leased items returned |
-//! | an object half made | becomes a hole of the directory, or is finished |
+//! | an object half made | its space is free again, or it is finished |
+//! | an object removed | its space is free again when nobody has it open |
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::queue;
 use crate::segment::place::Place;
 use crate::segment::{ObjectKind, Segment};
@@ -33,11 +34,15 @@ use crate::segment::{ObjectKind, Segment};
 /// # Errors
 /// `Corrupt`; `Limit` when this process finds no participant slot.
 pub fn recover(segment: &Segment) -> Result<()> {
-    segment.directory()?.repair();
+    segment.directory()?.repair()?;
     for object in segment.objects()? {
         match object.kind {
             Some(ObjectKind::Queue) => {
-                queue::recover(Place::listed(segment, &object.name), object.item)?;
+                match queue::recover(Place::listed(segment, &object.name), object.item) {
+                    // Removed since it was listed.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    other => other?,
+                }
             }
             Some(ObjectKind::Value | ObjectKind::Array | ObjectKind::Mutex) | None => {}
         }

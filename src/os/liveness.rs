@@ -75,6 +75,14 @@ pub(crate) fn lock_byte(fd: BorrowedFd<'_>, offset: u64) -> bool {
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) == 0 }
 }
 
+/// Takes a shared lock on byte `offset` for the description behind `fd`, beside other shared ones; false = error.
+pub(crate) fn share_byte(fd: BorrowedFd<'_>, offset: u64) -> bool {
+    let mut lock = byte(offset);
+    lock.l_type = libc::F_RDLCK as _;
+    // SAFETY: as in `lock_byte`.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) == 0 }
+}
+
 /// Gives the lock on byte `offset` back. Only ever for a description that this process opened.
 pub(crate) fn unlock_byte(fd: BorrowedFd<'_>, offset: u64) {
     let mut lock = byte(offset);

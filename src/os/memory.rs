@@ -1,19 +1,13 @@
-//! Memory with a descriptor: anonymous (memfd) and named (`/dev/shm`), mapped shared.
+//! Memory with a descriptor, mapped shared: anonymous (memfd), or a file's (see `file.rs`).
 //!
 //! Every page is allocated at creation, so that a lack of memory is an error there and never a
-//! SIGBUS later. A name appears only when the content behind it is complete.
+//! SIGBUS later.
 
 use crate::error::{Error, ErrorKind, Result};
 use memmap2::{MmapOptions, MmapRaw};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-
-/// Where named segments lie.
-const SHM: &str = "/dev/shm";
-/// Before every name of ours there, so that other programs' files are neither met nor touched.
-const PREFIX: &str = "mpshm.";
-/// The longest name, in bytes: what a file name holds, less the prefix and a private suffix.
-pub(crate) const NAME_MAX: usize = 200;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// A shared mapping of a whole file. The bytes may be changed by other processes at any time, so
 /// only raw pointers lead out of it.
@@ -39,170 +33,125 @@ impl Mapping {
     pub(crate) fn length(&self) -> usize {
         self.0.len()
     }
+
+    /// Asks for huge pages, now and later. Only advice: where the kernel or the file system has none,
+    /// nothing changes.
+    pub(crate) fn advise_huge_pages(&self) {
+        const MADV_COLLAPSE: i32 = 25; // since Linux 6.1
+        for advice in [libc::MADV_HUGEPAGE, MADV_COLLAPSE] {
+            // SAFETY: the range is the mapping; the advice changes no content.
+            unsafe { libc::madvise(self.start().cast(), self.length(), advice) };
+        }
+    }
+
+    /// Makes every page present and writable now, and changes no byte.
+    pub(crate) fn prefault(&self, what: &str) -> Result<()> {
+        loop {
+            // SAFETY: the range is the mapping; the advice changes no content.
+            let result = unsafe {
+                libc::madvise(self.start().cast(), self.length(), libc::MADV_POPULATE_WRITE)
+            };
+            match if result == 0 { 0 } else { errno() } {
+                0 => return Ok(()),
+                libc::EINTR | libc::EAGAIN => {}
+                libc::EINVAL => break, // before Linux 5.14
+                error => {
+                    return Err(Error::from_errno(error, format_args!("cannot pre-fault {what}")));
+                }
+            }
+        }
+        for at in (0..self.length()).step_by(4096) {
+            // SAFETY: inside the mapping. An addition of nothing is a write that others do not see.
+            unsafe { AtomicU8::from_ptr(self.start().add(at)).fetch_add(0, Ordering::Relaxed) };
+        }
+        Ok(())
+    }
+
+    /// Keeps every page in memory as long as it is mapped in this process.
+    pub(crate) fn lock(&self, what: &str) -> Result<()> {
+        // SAFETY: the range is the mapping.
+        if unsafe { libc::mlock(self.start().cast(), self.length()) } == 0 {
+            return Ok(());
+        }
+        let error = Error::last_os("mlock");
+        if ![libc::ENOMEM, libc::EAGAIN, libc::EPERM].contains(&error.errno()) {
+            return Err(Error::from_errno(error.errno(), format_args!("cannot lock {what}")));
+        }
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: a valid place for the answer.
+        unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+        Err(Error::new(
+            ErrorKind::Limit,
+            format!(
+                "cannot lock {what} into memory: {} bytes are needed, RLIMIT_MEMLOCK allows this process {} in all",
+                self.length(),
+                limit.rlim_cur
+            ),
+        ))
+    }
+
+    /// Writes what has changed to the file's storage, and returns when it is there.
+    pub(crate) fn sync(&self, what: &str) -> Result<()> {
+        // SAFETY: the range is the mapping.
+        if unsafe { libc::msync(self.start().cast(), self.length(), libc::MS_SYNC) } != 0 {
+            return Err(Error::last_os(format_args!("cannot write {what} to its file")));
+        }
+        Ok(())
+    }
 }
 
-/// Makes a memfd of `size` bytes, every page allocated, sealed against any change of its size.
-pub(crate) fn create_anonymous(label: &str, size: u64) -> Result<OwnedFd> {
+/// Bytes of the huge pages that this machine sets aside.
+pub(crate) fn huge_page_size() -> u64 {
+    meminfo("Hugepagesize:").filter(|size| size.is_power_of_two()).unwrap_or(2 << 20)
+}
+
+/// What a mapping of the file is a multiple of, or less.
+pub(crate) fn page_size_of(fd: BorrowedFd<'_>) -> usize {
+    const HUGETLBFS: u64 = 0x9584_58f6;
+    // SAFETY: an all-zero statfs is valid, and a valid place for the answer.
+    unsafe {
+        let mut status: libc::statfs = std::mem::zeroed();
+        let known = libc::fstatfs(fd.as_raw_fd(), &raw mut status) == 0;
+        let huge = known && status.f_type as u64 == HUGETLBFS;
+        if huge { status.f_bsize as usize } else { 4096 }
+    }
+}
+
+/// Makes a memfd of `size` bytes, every page allocated, sealed against any change of its size; with
+/// `huge`, of pages from the pool that the machine sets aside, whose size `size` is a multiple of.
+pub(crate) fn create_anonymous(label: &str, size: u64, huge: bool) -> Result<OwnedFd> {
     let what = format!("an anonymous segment of {size} bytes");
-    refuse_more_than_free(size, &what)?;
+    if !huge {
+        refuse_more_than_free(size, &what)?;
+    }
     let label = CString::new(label).unwrap_or_default();
+    let flags =
+        libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING | if huge { libc::MFD_HUGETLB } else { 0 };
+    let no_huge_pages = || {
+        let pool = format!("the pool of reserved huge pages of {} bytes", huge_page_size());
+        no_space(&what, &pool)
+    };
     // SAFETY: a terminated name; the descriptor returned is owned below.
-    let fd =
-        unsafe { libc::memfd_create(label.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+    let fd = unsafe { libc::memfd_create(label.as_ptr(), flags) };
     if fd < 0 {
-        return Err(Error::last_os(format_args!("cannot create {what}")));
+        let none = [libc::ENOENT, libc::ENODEV, libc::ENOSYS, libc::EINVAL, libc::ENOMEM];
+        return Err(match errno() {
+            error if huge && none.contains(&error) => no_huge_pages(),
+            error => Error::from_errno(error, format_args!("cannot create {what}")),
+        });
     }
     // SAFETY: a fresh descriptor that nobody else has.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    allocate(fd.as_fd(), size, &what)?;
+    allocate(fd.as_fd(), size, &what).map_err(|error| match error.kind() {
+        ErrorKind::NoSpace if huge => no_huge_pages(),
+        _ => error,
+    })?;
     let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
     // SAFETY: no pointers.
     if unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
         return Err(Error::last_os(format_args!("cannot seal {what}")));
     }
     Ok(fd)
-}
-
-/// A file on its way to a name: complete it, then [`Unnamed::publish`] it; dropped before that, it
-/// leaves nothing behind.
-pub(crate) struct Unnamed {
-    fd: OwnedFd,
-    /// The private name, where the file system has no nameless files.
-    private: Option<CString>,
-}
-
-impl Unnamed {
-    /// Makes a file of `size` bytes beside the named segments, every page allocated.
-    pub(crate) fn create(name: &str, size: u64, mode: u32, group: Option<u32>) -> Result<Self> {
-        let what = format!("segment '{name}' of {size} bytes");
-        check_name(name)?;
-        refuse_more_than_free(size, &what)?;
-        let unnamed = Self::open(name)
-            .map_err(|errno| Error::from_errno(errno, format_args!("cannot create {what}")))?;
-        allocate(unnamed.fd(), size, &what)?;
-        if let Some(group) = group {
-            // SAFETY: no pointers; -1 keeps the owner.
-            if unsafe { libc::fchown(unnamed.fd.as_raw_fd(), u32::MAX, group) } != 0 {
-                return Err(Error::last_os(format_args!("cannot give {what} to group {group}")));
-            }
-        }
-        // SAFETY: no pointers. After the change of group, which may clear bits.
-        if unsafe { libc::fchmod(unnamed.fd.as_raw_fd(), mode as libc::mode_t) } != 0 {
-            return Err(Error::last_os(format_args!("cannot set mode {mode:o} of {what}")));
-        }
-        Ok(unnamed)
-    }
-
-    fn open(name: &str) -> std::result::Result<Self, i32> {
-        let directory = path(SHM);
-        // SAFETY: a terminated path.
-        let fd = unsafe {
-            libc::open(
-                directory.as_ptr(),
-                libc::O_TMPFILE | libc::O_RDWR | libc::O_CLOEXEC,
-                0o600 as libc::c_uint,
-            )
-        };
-        // A nameless file gets its name by way of /proc, so that has to be there.
-        if fd >= 0 {
-            // SAFETY: a fresh descriptor that nobody else has.
-            let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-            // SAFETY: a terminated path.
-            if unsafe { libc::access(link_of(fd.as_fd()).as_ptr(), libc::F_OK) } == 0 {
-                return Ok(Self { fd, private: None });
-            }
-        }
-        // SAFETY: no preconditions.
-        let pid = unsafe { libc::getpid() };
-        let moment = crate::os::clock::now();
-        let private = path(&format!("{SHM}/.{PREFIX}{name}.{pid}.{moment:x}"));
-        let flags = libc::O_RDWR | libc::O_CLOEXEC | libc::O_CREAT | libc::O_EXCL;
-        // SAFETY: a terminated path.
-        let fd = unsafe { libc::open(private.as_ptr(), flags, 0o600 as libc::c_uint) };
-        if fd < 0 {
-            return Err(errno());
-        }
-        // SAFETY: a fresh descriptor that nobody else has.
-        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, private: Some(private) })
-    }
-
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-
-    /// Gives the file its name, unless something has it already; one step for every observer.
-    pub(crate) fn publish(mut self, name: &str) -> Result<()> {
-        let target = named_path(name);
-        // SAFETY: both paths are terminated.
-        let result = unsafe {
-            match &self.private {
-                None => libc::linkat(
-                    libc::AT_FDCWD,
-                    link_of(self.fd()).as_ptr(),
-                    libc::AT_FDCWD,
-                    target.as_ptr(),
-                    libc::AT_SYMLINK_FOLLOW,
-                ),
-                Some(private) => libc::renameat2(
-                    libc::AT_FDCWD,
-                    private.as_ptr(),
-                    libc::AT_FDCWD,
-                    target.as_ptr(),
-                    libc::RENAME_NOREPLACE,
-                ),
-            }
-        };
-        if result != 0 {
-            return Err(Error::last_os(format_args!("cannot create segment '{name}'")));
-        }
-        self.private = None;
-        Ok(())
-    }
-}
-
-impl Drop for Unnamed {
-    fn drop(&mut self) {
-        if let Some(private) = &self.private {
-            // SAFETY: a terminated path, of our own private file.
-            unsafe { libc::unlink(private.as_ptr()) };
-        }
-    }
-}
-
-/// Opens the named segment's file; says who owns it when that is somebody else.
-pub(crate) fn open_named(name: &str, of_any_user: bool) -> Result<OwnedFd> {
-    check_name(name)?;
-    let target = named_path(name);
-    let flags = libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    // SAFETY: a terminated path.
-    let fd = unsafe { libc::open(target.as_ptr(), flags) };
-    if fd < 0 {
-        return Err(Error::last_os(format_args!("cannot open segment '{name}'")));
-    }
-    // SAFETY: a fresh descriptor that nobody else has.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    let owner = status(fd.as_fd(), name)?.st_uid;
-    // SAFETY: no preconditions.
-    let own = unsafe { libc::geteuid() };
-    if owner != own && !of_any_user {
-        return Err(Error::new(
-            ErrorKind::Permission,
-            format!(
-                "segment '{name}' belongs to user {owner}, this process is user {own}; attaching to another user's segment has to be asked for"
-            ),
-        ));
-    }
-    Ok(fd)
-}
-
-/// Removes the name. Who is attached stays attached.
-pub(crate) fn unlink_named(name: &str) -> Result<()> {
-    check_name(name)?;
-    // SAFETY: a terminated path.
-    if unsafe { libc::unlink(named_path(name).as_ptr()) } != 0 {
-        return Err(Error::last_os(format_args!("cannot unlink segment '{name}'")));
-    }
-    Ok(())
 }
 
 /// The file's size in bytes; refuses what is no regular file.
@@ -217,12 +166,21 @@ pub(crate) fn size_of_file(fd: BorrowedFd<'_>, name: &str) -> Result<u64> {
     Ok(status.st_size as u64)
 }
 
-/// A second description of the same file: what is locked on it is its own. Needs `/proc`.
-pub(crate) fn reopen(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+/// A second description of the same file: what is locked on it is its own. Needs `/proc`. The error
+/// is the system's number.
+pub(crate) fn reopen(fd: BorrowedFd<'_>) -> std::result::Result<OwnedFd, i32> {
     // SAFETY: a terminated path.
     let fd = unsafe { libc::open(link_of(fd).as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return Err(errno());
+    }
     // SAFETY: a fresh descriptor that nobody else has.
-    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Where `/proc` shows what is behind a descriptor.
+pub(crate) fn link_of(fd: BorrowedFd<'_>) -> CString {
+    CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_default()
 }
 
 /// What tells a file from every other: its device and its number there.
@@ -264,42 +222,7 @@ pub(crate) fn effective_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Names are file names: not empty, not too long, without slash or NUL.
-pub(crate) fn check_name(name: &str) -> Result<()> {
-    let problem = if name.is_empty() {
-        "is empty"
-    } else if name.len() > NAME_MAX {
-        "is too long"
-    } else if name.contains('/') {
-        "has a slash inside"
-    } else if name.contains('\0') {
-        "has a NUL inside"
-    } else {
-        return Ok(());
-    };
-    let shown: String = name.chars().take(40).collect();
-    Err(Error::new(
-        ErrorKind::Invalid,
-        format!(
-            "segment name '{shown}' {problem}: 1 to {NAME_MAX} bytes without slash are expected, {} were found",
-            name.len()
-        ),
-    ))
-}
-
-fn named_path(name: &str) -> CString {
-    path(&format!("{SHM}/{PREFIX}{name}"))
-}
-
-fn path(text: &str) -> CString {
-    CString::new(text).expect("checked names hold no NUL")
-}
-
-fn link_of(fd: BorrowedFd<'_>) -> CString {
-    path(&format!("/proc/self/fd/{}", fd.as_raw_fd()))
-}
-
-fn status(fd: BorrowedFd<'_>, name: &str) -> Result<libc::stat> {
+pub(crate) fn status(fd: BorrowedFd<'_>, name: &str) -> Result<libc::stat> {
     // SAFETY: an all-zero stat is valid, and is a valid place for the answer.
     unsafe {
         let mut status: libc::stat = std::mem::zeroed();
@@ -310,8 +233,9 @@ fn status(fd: BorrowedFd<'_>, name: &str) -> Result<libc::stat> {
     }
 }
 
-/// Sets the size and allocates every page of it.
-fn allocate(fd: BorrowedFd<'_>, size: u64, what: &str) -> Result<()> {
+/// Sets the size and allocates every page of it. Where the file system cannot do that by itself, zeros
+/// are written: on one that copies or compresses what it stores, that is no promise for later.
+pub(crate) fn allocate(fd: BorrowedFd<'_>, size: u64, what: &str) -> Result<()> {
     let length = libc::off_t::try_from(size).map_err(|_| no_space(what, "the file system"))?;
     loop {
         // SAFETY: no pointers.
@@ -320,6 +244,7 @@ fn allocate(fd: BorrowedFd<'_>, size: u64, what: &str) -> Result<()> {
         }
         match errno() {
             libc::EINTR => {}
+            libc::EOPNOTSUPP | libc::ENOSYS => return write_zeros(fd, size, what),
             libc::ENOSPC | libc::EFBIG | libc::ENOMEM => {
                 return Err(no_space(what, "the file system"));
             }
@@ -328,13 +253,54 @@ fn allocate(fd: BorrowedFd<'_>, size: u64, what: &str) -> Result<()> {
     }
 }
 
+/// Allocates what of an existing file is not: a copy may have holes, and no room behind them.
+pub(crate) fn fill_holes(fd: BorrowedFd<'_>, size: u64, what: &str) -> Result<()> {
+    let allocated = status(fd, what)?.st_blocks as u64 * 512;
+    if allocated >= size {
+        return Ok(());
+    }
+    // SAFETY: no pointers.
+    if unsafe { libc::fallocate(fd.as_raw_fd(), 0, 0, size as libc::off_t) } != 0 {
+        return match errno() {
+            libc::ENOSPC | libc::EFBIG | libc::ENOMEM => Err(no_space(what, "the file system")),
+            _ => Ok(()), // one that does not tell, or cannot
+        };
+    }
+    Ok(())
+}
+
+fn write_zeros(fd: BorrowedFd<'_>, size: u64, what: &str) -> Result<()> {
+    let zeros = [0u8; 1 << 16];
+    let mut at = 0;
+    while at < size {
+        let length = zeros.len().min((size - at) as usize);
+        // SAFETY: a valid buffer and its length.
+        let written = unsafe {
+            libc::pwrite(fd.as_raw_fd(), zeros.as_ptr().cast(), length, at as libc::off_t)
+        };
+        match written {
+            1.. => at += written as u64,
+            _ => match errno() {
+                libc::EINTR => {}
+                libc::ENOSPC | libc::EFBIG | libc::ENOMEM => {
+                    return Err(no_space(what, "the file system"));
+                }
+                error => {
+                    return Err(Error::from_errno(error, format_args!("cannot allocate {what}")));
+                }
+            },
+        }
+    }
+    Ok(())
+}
+
 fn no_space(what: &str, whose: &str) -> Error {
     Error::new(ErrorKind::NoSpace, format!("no space for {what}: {whose} has less"))
 }
 
 /// Shared memory that the machine or the control group does not have would bring the
 /// out-of-memory killer, not an error: it is asked for first.
-fn refuse_more_than_free(size: u64, what: &str) -> Result<()> {
+pub(crate) fn refuse_more_than_free(size: u64, what: &str) -> Result<()> {
     if let Some(free) = free_memory().filter(|&free| size > free) {
         return Err(Error::new(
             ErrorKind::NoSpace,
@@ -348,11 +314,7 @@ fn refuse_more_than_free(size: u64, what: &str) -> Result<()> {
 fn free_memory() -> Option<u64> {
     let number =
         |path: &str| -> Option<u64> { std::fs::read_to_string(path).ok()?.trim().parse().ok() };
-    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-        line.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
-    });
-    let mut free = machine;
+    let mut free = meminfo("MemAvailable:");
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     for line in groups.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -383,11 +345,18 @@ fn free_memory() -> Option<u64> {
     free
 }
 
+/// A line of `/proc/meminfo`, in bytes.
+fn meminfo(label: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(label))?;
+    line.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
 fn os_error(error: &std::io::Error, doing: impl std::fmt::Display) -> Error {
     Error::from_errno(error.raw_os_error().unwrap_or(0), doing)
 }
 
-fn errno() -> i32 {
+pub(crate) fn errno() -> i32 {
     // SAFETY: the thread's own errno.
     unsafe { *libc::__errno_location() }
 }

@@ -4,8 +4,11 @@
 
 pub(crate) mod clock;
 pub(crate) mod cpu;
+pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod liveness;
 pub(crate) mod memory;
+pub(crate) mod pin;
 pub(crate) mod process;
+pub(crate) mod socket;

@@ -1,126 +1,89 @@
-//! The named objects of a segment: made completely, then linked in with one CAS.
+//! The named objects of a segment: made completely, then published; removed, and their space used again.
 //!
 //! # Overview
-//! An object is an entry of the directory and an extent of the arena. Its maker claims an entry and
-//! its extent with one CAS, fills both while nobody can see them, and links the entry into a list
-//! with another CAS. So a name never shows something half-made, nobody ever waits for a maker, and
-//! of two who make the same name at once the second finds the first one's in the list and gives up.
+//! An object is an entry of the directory and an extent of the arena. A maker claims an entry with a CAS,
+//! and then changes the directory in turns. There is one word, `turn`, that names the last change: which
+//! entry, and which of four steps it took (allocate, publish, remove, free). A change is **announced** by a
+//! CAS of that word, and counts from there on; it is then **settled**, by the announcer or
+//! whoever comes next, by a CAS of the entry's word. Nobody announces before the last change is
+//! settled, so what a maker read after settling is true at its own announcement, or the CAS fails:
+//! an extent that was free is free, a name that was not there is not there. Free space has no list; it is what
+//! no entry has, so neighbours need no joining, and nothing can be lost between two lists.
+//!
+//! # Who has an object open
+//! Everybody who has (the maker included, from before it has an extent) has a [`Pin`] of the entry's byte
+//! (`os/pin.rs`): the kernel holds the byte as long as the pin is mapped anywhere. A handle has one; a forked
+//! child inherits it with the handle, needs no first call for that, and keeps it when it closes every
+//! descriptor; `exec` and any death end it; a stopped process keeps it. So "the byte is free" proves that nobody
+//! touches the extent, and nobody has to be told. Objects that are alone in their segment cannot
+//! be removed, and have none.
 //!
 //! # Layout
-//! One line with `head` = version << 32, index + 1 of the newest entry; then the entries. An entry's
-//! `word` holds {extent in lines: 32 bits, generation (low 20 bits), slot: 10, state: 2}. An extent begins
-//! where the one before it ends, so it needs no field of its own and cannot overlap another.
+//! One line with `turn` and `used`, then the entries ([`Entry`]). Each has a word {claim, maker's
+//! generation, maker's slot, state}, what it is, and its extent in lines.
+//!
+//! | state | who may change it | to |
+//! |---|---|---|
+//! | FREE | any maker, by CAS | CLAIMED |
+//! | CLAIMED | its maker, or who proved it dead | FREE |
+//! | | the change *allocate* | HELD |
+//! | HELD | its maker, or who proved it dead and settled its last change | REMOVED |
+//! | | the change *publish* | READY |
+//! | READY | the change *remove* | REMOVED |
+//! | REMOVED | the change *free*, after the byte was found free | FREE |
 //!
 //! # Invariants
-//! - I1. EMPTY entries form the tail of the table; a claimed one keeps its extent's length for ever.
-//! - I2. Only the owner named by a CLAIMED word writes the entry's other fields and its extent.
-//! - I3. Linked ⇔ complete. A linked entry is READY, or CLAIMED by an owner that is about to say so.
+//! - I1. Extents of HELD, READY and REMOVED entries do not overlap.
+//! - I2. Only the maker of a CLAIMED or HELD entry writes its other fields, and a HELD one's extent.
+//! - I3. What READY names is complete, and has a name that no other READY entry has.
+//! - I4. Whoever uses an extent had its byte pinned before it saw the entry READY for the last time.
+//! - I5. A word never comes back: each claim has a new number.
 //!
 //! # Ordering edges
-//! - E1. `head` is changed with Release after everything about the object, and read with Acquire.
-//! - E2. `word` leaves CLAIMED with Release; a new claim reads it with Acquire before it writes.
+//! - E1. `turn` is changed with Release after everything that the change is about, and read with Acquire.
+//! - E2. `word` is changed with Release and read with Acquire: fields and content of an entry before it.
+//! - E3. Fields are read between two looks at the word: if it is the same, they belong to it.
+//! - E4. Opener: pin, fence, word. Remover: word, fence, byte. One of the two sees the other.
 //!
 //! # Crash states
 //! | killed | leaves | who repairs |
 //! |---|---|---|
 //! | before the claim | nothing | – |
-//! | CLAIMED, not linked | an unseen entry | the next maker: HOLE, to be used again |
-//! | linked, still CLAIMED | a complete object | the next maker: READY |
+//! | CLAIMED | an entry without extent | who needs it: FREE |
+//! | allocate announced | the same, HELD when the next one comes | who needs it: REMOVED, then FREE |
+//! | HELD | an unseen extent | who needs it: REMOVED, then FREE |
+//! | publish announced | a complete object | the next one who looks: READY |
+//! | remove announced | no object | the next one who looks: REMOVED |
+//! | REMOVED | an extent that openers may have; their pins go with them | who needs it: FREE |
+//! | free announced | free space | the next one who looks: FREE |
 //!
-//! The claim's generation has 20 bits: a dead maker is mistaken for a living one only if the same
-//! slot has been joined a multiple of 2^20 times since, and then its hole is used again later.
+//! "Who needs it" is a maker who finds too little room, and [`recover`](crate::recover).
+//!
+//! The word has 43 bits of claims and the turn 45 of versions: at a claim every 10 µs, 2.8 years; and only
+//! who was stopped between a load and its CAS for exactly that long would be misled. The maker's
+//! generation has 8 bits: a dead maker is mistaken for a living one only while the same slot is held by
+//! the 256th process after it, and then its space is used again later.
 //!
 //! # Progress
-//! Opening is wait-free (at most one step an entry), making is lock-free; a stopped maker holds up nobody.
+//! All calls are lock-free: an announcement fails only because another one succeeded. A stopped maker,
+//! opener or remover holds up nobody; it only keeps what it has.
 //!
 //! # Source
-//! Ours; the list is Treiber's, without removal.
+//! Ours; announcing and helping are Herlihy's.
 
-use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::atomic::{Ordering, fence};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header::LINE;
-use crate::layout::offset::{Region, Shared};
+use crate::layout::offset::Region;
 use crate::layout::plain::TypeTag;
+use crate::os::pin::{Asker, Pin};
+pub use crate::segment::entry::ObjectKind;
+pub(crate) use crate::segment::entry::{Entry, Head, check_object_name};
+use crate::segment::entry::{Op, State, Turn, Word};
 use crate::segment::participant::{Me, Table};
 
-/// The longest name of an object, in bytes.
-pub(crate) const OBJECT_NAME_MAX: usize = 56;
-
-const STATE: u64 = 3;
-const EMPTY: u64 = 0;
-const CLAIMED: u64 = 1;
-const READY: u64 = 2;
-const HOLE: u64 = 3;
-const SLOT_SHIFT: u32 = 2;
-const SLOT_MASK: u64 = 0x3ff;
-const GENERATION_SHIFT: u32 = 12;
-const GENERATION_MASK: u64 = 0xf_ffff;
-const LINES_SHIFT: u32 = 32;
-
-fn lines(word: u64) -> u64 {
-    word >> LINES_SHIFT
-}
-
-fn claimed_by(lines: u64, me: Me) -> u64 {
-    lines << LINES_SHIFT
-        | (me.generation & GENERATION_MASK) << GENERATION_SHIFT
-        | u64::from(me.slot) << SLOT_SHIFT
-        | CLAIMED
-}
-
-/// What an object is; the numbers are part of the format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[repr(u32)]
-pub enum ObjectKind {
-    /// A [`Value`](crate::Value).
-    Value = 1,
-    /// An [`Array`](crate::Array).
-    Array = 2,
-    /// A [`Mutex`](crate::Mutex).
-    Mutex = 3,
-    /// A [`Queue`](crate::Queue).
-    Queue = 4,
-}
-
-impl ObjectKind {
-    fn of(number: u32) -> Option<Self> {
-        [Self::Value, Self::Array, Self::Mutex, Self::Queue]
-            .into_iter()
-            .find(|&kind| kind as u32 == number)
-    }
-}
-
-/// One line: where the list begins.
-#[repr(C, align(128))]
-pub(crate) struct Head {
-    /// version << 32, index + 1 of the first entry (0 = none).
-    newest: AtomicU64,
-}
-// SAFETY: an atomic; the rest of the line is never read.
-unsafe impl Shared for Head {}
-
-/// One object.
-#[repr(C, align(128))]
-pub(crate) struct Entry {
-    /// State, owner and extent (see the module's layout).
-    word: AtomicU64,
-    /// Index + 1 of the next older entry. By the maker, before linking.
-    next: AtomicU32,
-    /// An `ObjectKind`. By the maker.
-    kind: AtomicU32,
-    item_size: AtomicU32,
-    item_align: AtomicU32,
-    item_tag: AtomicU64,
-    /// Bytes of the extent that the object uses. By the maker.
-    length: AtomicU64,
-    name_length: AtomicU32,
-    reserved: AtomicU32,
-    /// The name, eight bytes a word, native order. By the maker.
-    name: [AtomicU64; OBJECT_NAME_MAX / 8],
-}
-// SAFETY: atomics only; padding is never read.
-unsafe impl Shared for Entry {}
+/// Bytes of the file that pins lock begin here, one for each entry; participants' are at the beginning.
+const PINS: u64 = 1 << 40;
 
 /// What the maker or opener asks for.
 #[derive(Clone, Copy, Debug)]
@@ -130,13 +93,15 @@ pub(crate) struct Wanted<'a> {
     pub item: TypeTag,
 }
 
-/// An object's place in the arena.
-#[derive(Clone, Copy, Debug)]
+/// An object's place in the segment, kept from being used for anything else.
+#[derive(Debug)]
 pub(crate) struct Extent {
     /// Offset in the segment.
     pub offset: u64,
     /// Bytes in use.
     pub length: u64,
+    /// None for an object that is alone in its segment.
+    pub pin: Option<Pin>,
 }
 
 /// A line of [`Segment::objects`](crate::Segment::objects).
@@ -164,36 +129,23 @@ pub(crate) struct Directory<'a> {
     pub participants: Table<'a>,
 }
 
-/// Names of objects: at most [`OBJECT_NAME_MAX`] bytes, not empty, no NUL.
-pub(crate) fn check_object_name(name: &str) -> Result<()> {
-    let problem = if name.is_empty() {
-        "is empty"
-    } else if name.len() > OBJECT_NAME_MAX {
-        "is too long"
-    } else if name.contains('\0') {
-        "has a NUL inside"
-    } else {
-        return Ok(());
-    };
-    let shown: String = name.chars().take(40).collect();
-    Err(Error::new(
-        ErrorKind::Invalid,
-        format!(
-            "object name '{shown}' {problem}: 1 to {OBJECT_NAME_MAX} bytes are expected, {} were found",
-            name.len()
-        ),
-    ))
-}
-
 impl Directory<'_> {
-    /// Finds an object and checks that it is what is wanted.
+    /// Finds an object, checks that it is what is wanted, and pins it.
     pub(crate) fn open(&self, wanted: Wanted<'_>) -> Result<Extent> {
-        match self.find(wanted.name, 0)? {
-            Some(index) => self.checked(index, wanted),
-            None => Err(Error::new(
-                ErrorKind::NotFound,
-                format!("{} does not exist", shown(wanted.name)),
-            )),
+        loop {
+            self.settle()?;
+            let Some((index, word)) = self.find(wanted.name) else {
+                return Err(not_found(wanted.name));
+            };
+            let pin = self.pin(index, wanted.name)?;
+            // E4. SeqCst: the lock of the pin and the word are two places, and who removes looks
+            // at them in the other order.
+            fence(Ordering::SeqCst);
+            let checked = self.checked(index, wanted);
+            if self.entries[index].is_still(word) {
+                let (offset, length) = checked?;
+                return Ok(Extent { offset, length, pin }); // I4
+            }
         }
     }
 
@@ -207,115 +159,287 @@ impl Directory<'_> {
         length: u64,
         fill: impl FnOnce(Region) -> Result<()>,
     ) -> Result<Extent> {
-        let exists =
-            || Err(Error::new(ErrorKind::Exists, format!("{} exists already", shown(wanted.name))));
-        if self.find(wanted.name, 0)?.is_some() {
-            return exists();
+        self.settle()?;
+        if self.find(wanted.name).is_some() {
+            return Err(exists(wanted.name));
         }
-        let (index, offset) = self.claim(me, wanted.name, length)?;
-        let entry = &self.entries[index];
-        let filled = self.fill(entry, wanted, offset, length).and_then(fill);
-        if let Err(error) = filled {
-            self.give_up(entry);
-            return Err(error);
+        let index = self.claim(me, wanted.name)?;
+        let made = self.pin(index, wanted.name).and_then(|pin| {
+            let offset = self.allocate(index, wanted.name, length)?;
+            self.fill(index, wanted, offset, length).and_then(fill)?;
+            self.publish(index, wanted.name)?;
+            Ok(Extent { offset, length, pin })
+        });
+        if made.is_err() {
+            self.give_up(index);
         }
-        let mut seen = 0;
+        made
+    }
+
+    /// Takes the name away at once; the space is free when nobody has the object open any more.
+    pub(crate) fn remove(&self, name: &str) -> Result<()> {
         loop {
-            let head = self.head.newest.load(Ordering::Acquire); // E1
-            // Only what was linked since the last look can be new.
-            match self.find(wanted.name, seen) {
-                Ok(None) => {}
-                Ok(Some(_)) => {
-                    self.give_up(entry);
-                    return exists();
-                }
-                Err(error) => {
-                    self.give_up(entry);
-                    return Err(error);
-                }
-            }
-            seen = head as u32;
-            entry.next.store(head as u32, Ordering::Relaxed);
-            let linked = ((head >> 32) + 1) << 32 | (index as u64 + 1);
-            // E1: everything about the object is visible to whoever finds it.
-            if self
-                .head
-                .newest
-                .compare_exchange(head, linked, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-            {
-                break;
+            let turn = self.settle()?;
+            let Some((index, _)) = self.find(name) else {
+                return Err(not_found(name));
+            };
+            if self.announce(turn, Op::Remove, index)? {
+                // If somebody has it open, the next maker who needs the room looks again.
+                return self.free(index, self.asker().as_ref());
             }
         }
-        let word = entry.word.load(Ordering::Relaxed);
-        // E2. A repairer that took us for dead would have said the same.
-        let _ = entry.word.compare_exchange(
-            word,
-            lines(word) << LINES_SHIFT | READY,
-            Ordering::Release,
+    }
+
+    /// The objects, newest first. Removed ones are not among them, whoever has them open.
+    pub(crate) fn list(&self) -> Result<Vec<ObjectInfo>> {
+        self.settle()?;
+        let mut objects = Vec::new();
+        for entry in self.used() {
+            let word = entry.word();
+            if !word.is(State::Ready) {
+                continue;
+            }
+            let order = entry.order.load(Ordering::Relaxed);
+            let info = ObjectInfo {
+                name: entry.name(),
+                kind: ObjectKind::of(entry.kind.load(Ordering::Relaxed)),
+                item: entry.item(),
+                size: entry.lines.load(Ordering::Relaxed).wrapping_mul(LINE as u64),
+            };
+            if entry.is_still(word) {
+                objects.push((order, info));
+            }
+        }
+        objects.sort_by_key(|&(order, _)| std::cmp::Reverse(order));
+        Ok(objects.into_iter().map(|(_, info)| info).collect())
+    }
+
+    /// Frees what dead makers held, and what was removed and is not open any more.
+    pub(crate) fn repair(&self) -> Result<()> {
+        let asker = self.asker();
+        self.settle()?;
+        for (index, entry) in self.used().iter().enumerate() {
+            let word = entry.word();
+            if word.is_a_makers() && self.maker_is_over(word) {
+                // It announces nothing any more; what it announced last is settled with this.
+                self.settle()?;
+                let left = if word.is(State::Held) { State::Removed } else { State::Free };
+                entry.change(word, word.to(left));
+            }
+            self.free(index, asker.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Brings the last change into its entry's word, unless that is done. The directory is then as the
+    /// turn that is returned left it, until the next one is announced.
+    fn settle(&self) -> Result<Turn> {
+        loop {
+            let turn = Turn(self.head.turn.load(Ordering::Acquire)); // E1
+            let Some(op) = turn.op() else { return Ok(turn) };
+            let Some(entry) = self.entries.get(turn.index()) else {
+                return Err(self.corrupt(format!("names entry {}", turn.index())));
+            };
+            let word = entry.word();
+            // Still the same turn: then that was the word before it, or the one after it.
+            if self.head.turn.load(Ordering::Relaxed) != turn.0 {
+                continue;
+            }
+            if word.is(op.before()) {
+                entry.change(word, word.to(op.after())); // fails only when another did it
+            }
+            return Ok(turn);
+        }
+    }
+
+    /// Makes a change that is right after `turn`; false when another one came first.
+    fn announce(&self, turn: Turn, op: Op, index: usize) -> Result<bool> {
+        let next = turn.next(op, index);
+        let result = self.head.turn.compare_exchange(
+            turn.0,
+            next.0,
+            Ordering::AcqRel, // E1
             Ordering::Relaxed,
         );
-        Ok(Extent { offset, length })
+        if result.is_ok() {
+            self.settle()?;
+        }
+        Ok(result.is_ok())
     }
 
-    /// The linked objects, newest first.
-    pub(crate) fn list(&self) -> Result<Vec<ObjectInfo>> {
-        let mut objects = Vec::new();
-        self.walk(0, |index| {
-            let entry = &self.entries[index];
-            objects.push(ObjectInfo {
-                name: name_of(entry).into_owned(),
-                kind: ObjectKind::of(entry.kind.load(Ordering::Relaxed)),
-                item: item_of(entry),
-                size: lines(entry.word.load(Ordering::Relaxed)) * LINE as u64,
-            });
-            false
-        })?;
-        Ok(objects)
+    fn used(&self) -> &[Entry] {
+        let used = self.head.used.load(Ordering::Relaxed) as usize;
+        &self.entries[..used.min(self.entries.len())]
     }
 
-    /// Finishes or frees what dead makers left; the next maker would do it too.
-    pub(crate) fn repair(&self) {
-        for index in 0..self.entries.len() {
-            self.repair_entry(index);
+    fn find(&self, name: &str) -> Option<(usize, Word)> {
+        self.used().iter().enumerate().find_map(|(index, entry)| {
+            let word = entry.word();
+            let found = word.is(State::Ready) && entry.has_name(name) && entry.is_still(word);
+            found.then_some((index, word))
+        })
+    }
+
+    /// Keeps an entry's extent from being used again; none for a segment's only object.
+    fn pin(&self, index: usize, name: &str) -> Result<Option<Pin>> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let table = &self.participants;
+        Pin::new(table.fd, table.file, PINS + index as u64).map(Some)
+    }
+
+    fn asker(&self) -> Option<Asker> {
+        Asker::new(self.participants.fd, self.participants.file)
+    }
+
+    fn maker_is_over(&self, word: Word) -> bool {
+        self.participants.holder(word.slot()).is_none_or(|generation| {
+            !word.may_be_of(generation) || self.participants.is_over(word.slot(), generation)
+        })
+    }
+
+    /// Frees a removed entry that nobody has open.
+    fn free(&self, index: usize, asker: Option<&Asker>) -> Result<()> {
+        loop {
+            let turn = self.settle()?;
+            if !self.entries[index].word().is(State::Removed) {
+                return Ok(());
+            }
+            // E4. SeqCst: see `open`.
+            fence(Ordering::SeqCst);
+            if asker.is_none_or(|asker| asker.is_pinned(PINS + index as u64))
+                || self.announce(turn, Op::Free, index)?
+            {
+                return Ok(());
+            }
         }
     }
 
-    /// The newest entry of that name, looking no further back than the entry `until` (index + 1).
-    fn find(&self, name: &str, until: u32) -> Result<Option<usize>> {
-        let mut found = None;
-        self.walk(until, |index| {
-            if name_of(&self.entries[index]) == name {
-                found = Some(index);
+    /// Takes an entry; where there is none, after the repair of all.
+    fn claim(&self, me: Me, name: &str) -> Result<usize> {
+        for repaired in [false, true] {
+            if repaired {
+                self.repair()?;
             }
-            found.is_some()
-        })?;
-        Ok(found)
+            for (index, entry) in self.entries.iter().enumerate() {
+                let word = entry.word();
+                if !word.is(State::Free) {
+                    continue;
+                }
+                self.head.used.fetch_max(index as u32 + 1, Ordering::Relaxed);
+                if entry.change(word, word.claimed_by(me)) {
+                    return Ok(index);
+                }
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Limit,
+            format!(
+                "{} cannot be made: the directory's {} entries are taken",
+                shown(name),
+                self.entries.len()
+            ),
+        ))
     }
 
-    /// Visits the linked entries, newest first, until `visit` says stop.
-    fn walk(&self, until: u32, mut visit: impl FnMut(usize) -> bool) -> Result<()> {
-        let mut next = self.head.newest.load(Ordering::Acquire) as u32; // E1
-        for _ in 0..=self.entries.len() {
-            if next == until || next == 0 {
-                return Ok(());
-            }
-            let index = next as usize - 1;
-            let Some(entry) = self.entries.get(index) else {
+    /// Gives the claimed entry the first free extent that is large enough.
+    fn allocate(&self, index: usize, name: &str, length: u64) -> Result<u64> {
+        let entry = &self.entries[index];
+        let lines = length.div_ceil(LINE as u64).max(1);
+        let mut repaired = false;
+        loop {
+            let turn = self.settle()?;
+            let gap = self.first_gap(lines);
+            if let Ok(Ok(offset)) = gap {
+                entry.offset.store(offset, Ordering::Relaxed);
+                entry.lines.store(lines, Ordering::Relaxed);
+                if self.announce(turn, Op::Allocate, index)? {
+                    return Ok(self.arena.0 + offset * LINE as u64); // I1
+                }
+            } else if self.head.turn.load(Ordering::Acquire) != turn.0 {
+                // What was found is not true any more, or never was.
+            } else if !repaired {
+                self.repair()?;
+                repaired = true;
+            } else if let Err(largest) = gap? {
                 return Err(Error::new(
-                    ErrorKind::Corrupt,
-                    format!("the directory of {} entries names entry {index}", self.entries.len()),
+                    ErrorKind::NoSpace,
+                    format!(
+                        "no space for {} in the segment: it needs {length} bytes, {} are left in one piece",
+                        shown(name),
+                        largest * LINE as u64
+                    ),
                 ));
-            };
-            if visit(index) {
-                return Ok(());
             }
-            next = entry.next.load(Ordering::Relaxed);
         }
-        Err(Error::new(ErrorKind::Corrupt, "the directory's list runs in a circle"))
     }
 
-    fn checked(&self, index: usize, wanted: Wanted<'_>) -> Result<Extent> {
+    /// Where so many lines are free, or how many the largest gap has. True if the turn has not changed.
+    fn first_gap(&self, lines: u64) -> Result<std::result::Result<u64, u64>> {
+        let all = (self.arena.1 - self.arena.0) / LINE as u64;
+        let mut taken: Vec<(u64, u64)> = Vec::new();
+        for entry in self.used() {
+            if entry.word().has_extent() {
+                let offset = entry.offset.load(Ordering::Relaxed);
+                let end = offset.checked_add(entry.lines.load(Ordering::Relaxed));
+                let Some(end) = end.filter(|&end| end <= all) else {
+                    return Err(self.corrupt("has an extent past the end of the arena".into()));
+                };
+                taken.push((offset, end));
+            }
+        }
+        taken.sort_unstable();
+        let (mut free_from, mut largest) = (0, 0);
+        for (offset, end) in taken.into_iter().chain([(all, all)]) {
+            let gap = offset.saturating_sub(free_from);
+            if gap >= lines {
+                return Ok(Ok(free_from));
+            }
+            largest = largest.max(gap);
+            free_from = free_from.max(end);
+        }
+        Ok(Err(largest))
+    }
+
+    fn fill(&self, index: usize, wanted: Wanted<'_>, offset: u64, length: u64) -> Result<Region> {
+        let entry = &self.entries[index];
+        entry.kind.store(wanted.kind as u32, Ordering::Relaxed);
+        entry.set_item(wanted.item);
+        entry.length.store(length, Ordering::Relaxed);
+        entry.set_name(wanted.name);
+        let region = self.segment.slice(offset, length)?;
+        // SAFETY: I1, I2: nobody else touches the extent of an entry that we hold.
+        unsafe { region.start().write_bytes(0, region.length()) };
+        Ok(region)
+    }
+
+    fn publish(&self, index: usize, name: &str) -> Result<()> {
+        loop {
+            let turn = self.settle()?;
+            if self.find(name).is_some() {
+                return Err(exists(name));
+            }
+            self.entries[index].order.store(turn.version().wrapping_add(1), Ordering::Relaxed);
+            if self.announce(turn, Op::Publish, index)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Undoes what this process, the maker, has done so far; its pin is gone already.
+    fn give_up(&self, index: usize) {
+        let entry = &self.entries[index];
+        let word = entry.word();
+        let left = if word.is(State::Held) { State::Removed } else { State::Free };
+        if word.is_a_makers() {
+            entry.change(word, word.to(left));
+        }
+        let _ = self.free(index, self.asker().as_ref());
+    }
+
+    /// Offset and length of an object that is what is wanted, checked against the arena.
+    fn checked(&self, index: usize, wanted: Wanted<'_>) -> Result<(u64, u64)> {
         let entry = &self.entries[index];
         let kind = entry.kind.load(Ordering::Relaxed);
         let name = shown(wanted.name);
@@ -330,7 +454,7 @@ impl Directory<'_> {
                 ),
             ));
         }
-        let item = item_of(entry);
+        let item = entry.item();
         if item != wanted.item {
             return Err(Error::new(
                 ErrorKind::Type,
@@ -340,180 +464,42 @@ impl Directory<'_> {
                 ),
             ));
         }
+        let bytes = |lines: u64| lines.checked_mul(LINE as u64);
         let length = entry.length.load(Ordering::Relaxed);
-        let offset = self.offset_of(index)?;
-        let room = lines(entry.word.load(Ordering::Acquire)) * LINE as u64; // E2
-        if length > room || offset + room > self.arena.1 {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                format!(
-                    "{name} claims {length} bytes at {offset}: {room} are set aside, the arena ends at {}",
-                    self.arena.1
-                ),
-            ));
-        }
-        Ok(Extent { offset, length })
-    }
-
-    /// Where the extent of an entry begins; checked against the arena's end.
-    fn offset_of(&self, index: usize) -> Result<u64> {
-        let before = self.entries[..index]
-            .iter()
-            .try_fold(0u64, |sum, entry| sum.checked_add(lines(entry.word.load(Ordering::Relaxed))))
-            .and_then(|lines| lines.checked_mul(LINE as u64)?.checked_add(self.arena.0))
-            .filter(|&offset| offset <= self.arena.1);
-        before.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Corrupt,
-                "the directory's extents reach past the end of the arena",
-            )
-        })
-    }
-
-    /// Claims an entry and its extent in one CAS: a hole that is large enough, else the next new one.
-    fn claim(&self, me: Me, name: &str, length: u64) -> Result<(usize, u64)> {
-        let needed = length.div_ceil(LINE as u64).max(1);
-        if needed > u64::from(u32::MAX) {
-            return Err(self.no_space(name, length, self.arena.0));
-        }
-        let mut index = 0;
-        let mut offset = self.arena.0;
-        while let Some(entry) = self.entries.get(index) {
-            let mut word = entry.word.load(Ordering::Acquire); // E2
-            if word & STATE == CLAIMED {
-                self.repair_entry(index);
-                word = entry.word.load(Ordering::Acquire); // E2
-            }
-            let extent = match word & STATE {
-                EMPTY => {
-                    if offset + needed * LINE as u64 > self.arena.1 {
-                        return Err(self.no_space(name, length, offset));
-                    }
-                    needed
-                }
-                HOLE if lines(word) >= needed => lines(word),
-                _ => {
-                    offset = self.offset_of(index + 1)?;
-                    index += 1;
-                    continue;
-                }
-            };
-            // E2. On failure another maker was first: look at this entry again.
-            if entry
-                .word
-                .compare_exchange(word, claimed_by(extent, me), Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-            {
-                return Ok((index, offset));
-            }
-        }
-        Err(Error::new(
-            ErrorKind::Limit,
-            format!(
-                "{} cannot be made: the directory's {} entries are taken",
-                shown(name),
-                self.entries.len()
-            ),
-        ))
-    }
-
-    fn no_space(&self, name: &str, length: u64, offset: u64) -> Error {
-        let left = self.arena.1.saturating_sub(offset);
-        Error::new(
-            ErrorKind::NoSpace,
-            format!(
-                "no space for {} in the segment: it needs {length} bytes, {left} are left",
-                shown(name)
-            ),
-        )
-    }
-
-    fn fill(&self, entry: &Entry, wanted: Wanted<'_>, offset: u64, length: u64) -> Result<Region> {
-        entry.kind.store(wanted.kind as u32, Ordering::Relaxed);
-        entry.item_size.store(wanted.item.size, Ordering::Relaxed);
-        entry.item_align.store(wanted.item.align, Ordering::Relaxed);
-        entry.item_tag.store(wanted.item.tag, Ordering::Relaxed);
-        entry.length.store(length, Ordering::Relaxed);
-        entry.name_length.store(wanted.name.len() as u32, Ordering::Relaxed);
-        for (word, bytes) in entry.name.iter().zip(wanted.name.as_bytes().chunks(8)) {
-            let mut eight = [0; 8];
-            eight[..bytes.len()].copy_from_slice(bytes);
-            word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
-        }
-        let region = self.segment.slice(offset, length)?;
-        // SAFETY: I2: nobody else touches the extent of an entry that we have claimed.
-        unsafe { region.start().write_bytes(0, region.length()) };
-        Ok(region)
-    }
-
-    fn give_up(&self, entry: &Entry) {
-        let word = entry.word.load(Ordering::Relaxed);
-        let hole = lines(word) << LINES_SHIFT | HOLE;
-        // E2: what we wrote there happens before the next claim.
-        let _ = entry.word.compare_exchange(word, hole, Ordering::Release, Ordering::Relaxed);
-    }
-
-    /// A dead maker's entry becomes what it had reached: an object, or a hole.
-    fn repair_entry(&self, index: usize) {
-        let entry = &self.entries[index];
-        let word = entry.word.load(Ordering::Acquire); // E2
-        if word & STATE != CLAIMED {
-            return;
-        }
-        let slot = (word >> SLOT_SHIFT & SLOT_MASK) as u32;
-        let wanted = word >> GENERATION_SHIFT & GENERATION_MASK;
-        let holder = self.participants.holder(slot);
-        let over = holder.is_none_or(|generation| {
-            generation & GENERATION_MASK != wanted || self.participants.is_over(slot, generation)
+        let room = bytes(entry.lines.load(Ordering::Relaxed));
+        let begin =
+            bytes(entry.offset.load(Ordering::Relaxed)).and_then(|at| at.checked_add(self.arena.0));
+        let place = begin.zip(room).filter(|&(begin, room)| {
+            length <= room && begin.checked_add(room).is_some_and(|end| end <= self.arena.1)
         });
-        if !over {
-            return;
-        }
-        // The dead one links nothing any more, so the answer stays true.
-        let mut linked = false;
-        let walked = self.walk(0, |at| {
-            linked |= at == index;
-            linked
-        });
-        if walked.is_err() {
-            return;
-        }
-        let state = if linked { READY } else { HOLE };
-        let _ = entry.word.compare_exchange(
-            word,
-            lines(word) << LINES_SHIFT | state,
-            Ordering::AcqRel,
-            Ordering::Relaxed,
+        let Some((begin, _)) = place else {
+            return Err(self.corrupt(format!(
+                "has {name} with {length} bytes at line {}, of {} lines set aside",
+                entry.offset.load(Ordering::Relaxed),
+                entry.lines.load(Ordering::Relaxed)
+            )));
+        };
+        Ok((begin, length))
+    }
+
+    fn corrupt(&self, what: String) -> Error {
+        let message = format!(
+            "the directory of {} entries and {} bytes {what}",
+            self.entries.len(),
+            self.arena.1 - self.arena.0
         );
+        Error::new(ErrorKind::Corrupt, message)
     }
 }
 
-fn item_of(entry: &Entry) -> TypeTag {
-    TypeTag {
-        size: entry.item_size.load(Ordering::Relaxed),
-        align: entry.item_align.load(Ordering::Relaxed),
-        tag: entry.item_tag.load(Ordering::Relaxed),
-    }
+fn exists(name: &str) -> Error {
+    Error::new(ErrorKind::Exists, format!("{} exists already", shown(name)))
 }
 
-fn name_of(entry: &Entry) -> std::borrow::Cow<'static, str> {
-    let length = (entry.name_length.load(Ordering::Relaxed) as usize).min(OBJECT_NAME_MAX);
-    let bytes: Vec<u8> =
-        entry.name.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
-    String::from_utf8_lossy(&bytes[..length]).into_owned().into()
+fn not_found(name: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("{} does not exist", shown(name)))
 }
 
 fn shown(name: &str) -> String {
     if name.is_empty() { "the segment's object".into() } else { format!("object '{name}'") }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entry_is_one_slot_of_the_format() {
-        assert_eq!(size_of::<Entry>(), crate::layout::header::SLOT);
-        assert_eq!(size_of::<Head>(), LINE);
-    }
 }

@@ -1,32 +1,45 @@
 //! Segments: shared memory with a header, participants and named objects.
 //!
-//! A segment is anonymous (a sealed memfd; forked children inherit it, others get its descriptor) or
-//! named (a file in `/dev/shm`, mode 0600). Whoever attaches checks every field of the header and
-//! the file's real size before anything else is read, and keeps a private copy of what it learned.
+//! A segment is anonymous (a sealed memfd; forked children inherit it, others get its descriptor),
+//! named (a file in `/dev/shm`, mode 0600) or a file at a path of the user's, whose contents outlive a reboot.
+//! Whoever attaches checks every field of the header and the file's real size before anything else is
+//! read, and keeps a private copy of what it learned.
 //!
 //! **What a dead peer does.** Nothing: a segment has no lock. Its creator may be killed at any
 //! instruction: a name appears only when the segment behind it is complete.
 //!
 //! **Forks.** A child uses its parent's handles; it counts as a participant of its own.
 //!
+//! **After a reboot.** Locks on bytes of the file tell who lives, and none outlives the kernel that holds it:
+//! in a file segment all participants of before are over, what they held is repaired as for any dead
+//! one, and what was removed is free. An orderly shutdown keeps all bytes; a power failure may keep
+//! some pages and not others, but for what [`Segment::sync`] had returned from.
+//!
 //! **Caveat.** The owner of a named segment's file can shorten it, and then every access past the
 //! end is SIGBUS, as with any mapped file. Anonymous segments are sealed against it.
 
 pub(crate) mod directory;
+pub(crate) mod entry;
+mod options;
 pub(crate) mod participant;
 pub(crate) mod place;
+mod transfer;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header::{Geometry, Header};
 use crate::layout::offset::Region;
+use crate::os::file::Target;
 use crate::os::liveness::{self, Identity};
 use crate::os::memory::{self, FileId, Mapping};
 use directory::{Directory, Extent, Wanted};
 pub use directory::{ObjectInfo, ObjectKind};
+pub use options::SegmentOptions;
 use participant::{Me, Membership, Table};
 pub use place::Place;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
+pub use transfer::{recv_fd, send_fd};
 
 /// A mapped segment. Cloning is cheap; the mapping ends with the last clone and the last object.
 ///
@@ -47,8 +60,26 @@ struct Inner {
     fd: OwnedFd,
     geometry: Geometry,
     file: Option<FileId>,
-    /// For messages; empty when anonymous.
-    name: Box<str>,
+    origin: Origin,
+}
+
+/// Where a segment came from.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// Made without a name, or attached by descriptor.
+    Anonymous,
+    Named(Box<str>),
+    File(Box<Path>),
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("an anonymous segment"),
+            Self::Named(name) => write!(f, "segment '{name}'"),
+            Self::File(path) => write!(f, "segment file '{}'", path.display()),
+        }
+    }
 }
 
 // SAFETY: `Mapping` leads to memory only through raw pointers, and everything in that memory is
@@ -56,130 +87,6 @@ struct Inner {
 unsafe impl Send for Inner {}
 // SAFETY: as above.
 unsafe impl Sync for Inner {}
-
-/// How a segment is made or attached to.
-///
-/// ```
-/// let segment = mpshm::Segment::options().participants(8).objects(4).anonymous(4096)?;
-/// assert_eq!(segment.size(), mpshm::Segment::options().participants(8).objects(4).size_for(4096)?);
-/// # Ok::<(), mpshm::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug)]
-#[must_use]
-pub struct SegmentOptions {
-    participants: u32,
-    objects: u32,
-    mode: u32,
-    group: Option<u32>,
-    of_any_user: bool,
-}
-
-impl Default for SegmentOptions {
-    fn default() -> Self {
-        Self { participants: 64, objects: 64, mode: 0o600, group: None, of_any_user: false }
-    }
-}
-
-impl SegmentOptions {
-    /// How many processes can own something in the segment at one time: 1 to 1023, 64 by default.
-    pub fn participants(self, participants: u32) -> Self {
-        Self { participants, ..self }
-    }
-
-    /// How many objects the directory has room for: 1 to 65,536, 64 by default.
-    pub fn objects(self, objects: u32) -> Self {
-        Self { objects, ..self }
-    }
-
-    /// The file mode of a named segment, 0600 by default. Not cut down by the umask.
-    pub fn mode(self, mode: u32) -> Self {
-        Self { mode, ..self }
-    }
-
-    /// The group that a named segment's file is given to.
-    pub fn group(self, group: u32) -> Self {
-        Self { group: Some(group), ..self }
-    }
-
-    /// Attach also to a segment that belongs to another user, which is refused by default: its
-    /// owner can shorten the file.
-    pub fn of_any_user(self, of_any_user: bool) -> Self {
-        Self { of_any_user, ..self }
-    }
-
-    pub(crate) fn participants_count(&self) -> u32 {
-        self.participants
-    }
-
-    /// Bytes that a segment with room for `bytes` of objects occupies, tables and rounding to pages
-    /// included.
-    pub fn size_for(&self, bytes: u64) -> Result<u64> {
-        Ok(Geometry::plan(self.participants, self.objects, bytes)?.size)
-    }
-
-    /// Makes an anonymous segment with room for `bytes` of objects.
-    ///
-    /// # Errors
-    /// `Invalid` for a count or size out of range; `NoSpace` when the machine or the control group
-    /// has less memory available.
-    pub fn anonymous(&self, bytes: u64) -> Result<Segment> {
-        let geometry = Geometry::plan(self.participants, self.objects, bytes)?;
-        let fd = memory::create_anonymous("mpshm", geometry.size)?;
-        Segment::begin(fd, geometry, "")
-    }
-
-    /// Makes the segment `name` with room for `bytes` of objects.
-    ///
-    /// # Errors
-    /// `Exists` when there is one; `Invalid` for a bad name, count or size; `NoSpace`; `Permission`.
-    pub fn create(&self, name: &str, bytes: u64) -> Result<Segment> {
-        self.create_with(name, bytes, |_| Ok(())).map(|(segment, ())| segment)
-    }
-
-    /// Makes the segment `name`, fills it, and only then lets the name appear.
-    pub(crate) fn create_with<T>(
-        &self,
-        name: &str,
-        bytes: u64,
-        fill: impl FnOnce(&Segment) -> Result<T>,
-    ) -> Result<(Segment, T)> {
-        memory::check_name(name)?;
-        let geometry = Geometry::plan(self.participants, self.objects, bytes)?;
-        let unnamed = memory::Unnamed::create(name, geometry.size, self.mode, self.group)?;
-        let segment = Segment::begin(memory::duplicate(unnamed.fd())?, geometry, name)?;
-        let filled = fill(&segment)?;
-        unnamed.publish(name)?;
-        Ok((segment, filled))
-    }
-
-    /// Attaches to the segment `name`. Counts of these options do not matter: the segment has its own.
-    ///
-    /// # Errors
-    /// `NotFound`; `Permission` when it belongs to another user; `Version` when the file is no
-    /// segment or one of another format; `Corrupt` when its header contradicts itself or the file.
-    pub fn attach(&self, name: &str) -> Result<Segment> {
-        let fd = memory::open_named(name, self.of_any_user)?;
-        Segment::check_and_map(fd, name)
-    }
-
-    /// Attaches to the segment `name`, or makes it with room for `bytes`; an existing one keeps
-    /// its size and content.
-    ///
-    /// # Errors
-    /// Those of [`attach`](Self::attach) and [`create`](Self::create) but for `Exists` and `NotFound`.
-    pub fn open_or_create(&self, name: &str, bytes: u64) -> Result<Segment> {
-        loop {
-            match self.attach(name) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                other => return other,
-            }
-            match self.create(name, bytes) {
-                Err(error) if error.kind() == ErrorKind::Exists => {}
-                other => return other,
-            }
-        }
-    }
-}
 
 impl Segment {
     /// How a segment is made, to be changed from the defaults.
@@ -235,13 +142,73 @@ impl Segment {
     /// `Version`, `Corrupt` as for [`attach`](Self::attach); `Permission` when somebody else could shorten the
     /// file: it is not sealed, and belongs to another user.
     pub fn attach_fd(fd: OwnedFd) -> Result<Self> {
-        if !memory::cannot_shrink(fd.as_fd()) {
-            return Err(Error::new(
-                ErrorKind::Permission,
-                "the descriptor's file is not sealed against shrinking and belongs to another user",
-            ));
-        }
-        Self::check_and_map(fd, "")
+        Self::options().attach_fd(fd)
+    }
+
+    /// Makes a segment in the file `path`; see [`SegmentOptions::create_file`].
+    ///
+    /// # Errors
+    /// `Exists`, `NotFound`, `Invalid`, `NoSpace`, `Permission`.
+    pub fn create_file(path: impl AsRef<Path>, bytes: u64) -> Result<Self> {
+        Self::options().create_file(path, bytes)
+    }
+
+    /// Attaches to the segment in the file `path`; see [`SegmentOptions::attach_file`].
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid`, `Permission`, `Version`, `Corrupt`, `NoSpace`.
+    pub fn attach_file(path: impl AsRef<Path>) -> Result<Self> {
+        Self::options().attach_file(path)
+    }
+
+    /// Attaches to the segment in the file `path`, or makes it; see
+    /// [`SegmentOptions::open_or_create_file`].
+    ///
+    /// # Errors
+    /// `NotFound` (the folder), `Invalid`, `NoSpace`, `Permission`, `Version`, `Corrupt`.
+    pub fn open_or_create_file(path: impl AsRef<Path>, bytes: u64) -> Result<Self> {
+        Self::options().open_or_create_file(path, bytes)
+    }
+
+    /// Removes the file `path`, whatever is in it: the same as an unlink of your own. Whoever is
+    /// attached stays so.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid`, `Permission`.
+    pub fn unlink_file(path: impl AsRef<Path>) -> Result<()> {
+        Target::file(path.as_ref())?.unlink()
+    }
+
+    /// Writes what has changed to the storage of the segment's file, and returns when it is there. Needed
+    /// only against a power failure. For memory without a file it does nothing. Blocks on the storage.
+    ///
+    /// # Errors
+    /// `System` with the system's error number, such as `EIO`.
+    pub fn sync(&self) -> Result<()> {
+        self.0.mapping.sync(&self.0.origin.to_string())
+    }
+
+    /// Removes the object `name`. The name is gone at once, and a new object may take it; who has the object
+    /// open keeps using it, queues with all their sleepers included. Its space is used again when everybody
+    /// who had it open has closed it, or is dead; a stopped process, and a forked child that
+    /// inherited the handle, count as having it open. Never waits.
+    ///
+    /// ```
+    /// # use mpshm::{ErrorKind, Segment, Value};
+    /// let segment = Segment::anonymous(4096)?;
+    /// let old = Value::<u8>::create(segment.at("x"), 1)?;
+    /// segment.remove("x")?;
+    /// assert_eq!(Value::<u8>::open(segment.at("x")).unwrap_err().kind(), ErrorKind::NotFound);
+    /// let new = Value::<u8>::create(segment.at("x"), 2)?;
+    /// assert_eq!((old.load(), new.load()), (1, 2));
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` for a bad name; `Corrupt`.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        directory::check_object_name(name)?;
+        self.directory()?.remove(name)
     }
 
     /// Removes the name `name`. Whoever is attached stays so; closing never removes a name.
@@ -249,33 +216,30 @@ impl Segment {
     /// # Errors
     /// `NotFound`, `Invalid`, `Permission`.
     pub fn unlink(name: &str) -> Result<()> {
-        memory::unlink_named(name)
+        Target::named(name)?.unlink()
     }
 
-    fn begin(fd: OwnedFd, geometry: Geometry, name: &str) -> Result<Self> {
+    fn begin(
+        fd: OwnedFd,
+        geometry: Geometry,
+        origin: Origin,
+        options: &SegmentOptions,
+    ) -> Result<Self> {
         let id = memory::random_id();
         let geometry = Geometry { id, ..geometry };
-        let mapping = Mapping::new(fd.as_fd(), geometry.size as usize, &describe(name))?;
+        let what = origin.to_string();
+        let mapping = Mapping::new(fd.as_fd(), geometry.size as usize, &what)?;
+        options.apply(&mapping, &what)?;
         let header =
             geometry.header(id, liveness::boot_id(), Identity::own().pid, memory::effective_user());
         // SAFETY: the mapping is larger than the header, page-aligned, and nobody else's yet. The
         // rest of it is zero, which is what empty tables are.
         unsafe { mapping.start().cast::<Header>().write(header) };
-        {
-            let file = FileId::of(fd.as_fd());
-            Ok(Self(Arc::new(Inner {
-                membership: Membership::new(),
-                mapping,
-                fd,
-                geometry,
-                file,
-                name: name.into(),
-            })))
-        }
+        Ok(Self::over(fd, mapping, geometry, origin))
     }
 
-    fn check_and_map(fd: OwnedFd, name: &str) -> Result<Self> {
-        let what = describe(name);
+    fn check_and_map(fd: OwnedFd, origin: Origin, options: &SegmentOptions) -> Result<Self> {
+        let what = origin.to_string();
         let file_size = memory::size_of_file(fd.as_fd(), &what)?;
         if file_size < size_of::<Header>() as u64 {
             return Err(Error::new(
@@ -296,17 +260,14 @@ impl Segment {
         // SAFETY: the mapping is larger than the header and page-aligned; the copy is private.
         let header = unsafe { mapping.start().cast::<Header>().read_volatile() };
         let geometry = Geometry::check(&header, file_size, &what)?;
-        {
-            let file = FileId::of(fd.as_fd());
-            Ok(Self(Arc::new(Inner {
-                membership: Membership::new(),
-                mapping,
-                fd,
-                geometry,
-                file,
-                name: name.into(),
-            })))
-        }
+        options.apply(&mapping, &what)?;
+        Ok(Self::over(fd, mapping, geometry, origin))
+    }
+
+    fn over(fd: OwnedFd, mapping: Mapping, geometry: Geometry, origin: Origin) -> Self {
+        let file = FileId::of(fd.as_fd());
+        let membership = Membership::new();
+        Self(Arc::new(Inner { membership, mapping, fd, geometry, file, origin }))
     }
 
     /// The place of the object `name` in this segment, to be handed to an object's `create` or `open`.
@@ -321,10 +282,22 @@ impl Segment {
         self.0.geometry.size
     }
 
-    /// The name, or `None` for an anonymous segment or one attached by descriptor.
+    /// The name, or `None` for a segment in a file, an anonymous one, or one attached by descriptor.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        (!self.0.name.is_empty()).then_some(&*self.0.name)
+        match &self.0.origin {
+            Origin::Named(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The path that it was made at or attached by, for a segment in a file.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match &self.0.origin {
+            Origin::File(path) => Some(path),
+            _ => None,
+        }
     }
 
     /// 128 random bits that tell this segment from every other.
@@ -333,7 +306,7 @@ impl Segment {
         self.0.geometry.id
     }
 
-    /// The objects in the segment, newest first.
+    /// The objects in the segment, newest first. Removed ones are not listed, whoever has them open.
     ///
     /// ```
     /// # use mpshm::{Segment, Value};
@@ -428,10 +401,9 @@ impl AsFd for Segment {
 
 impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Segment").field("name", &self.name()).field("size", &self.size()).finish()
+        f.debug_struct("Segment")
+            .field("origin", &self.0.origin)
+            .field("size", &self.size())
+            .finish()
     }
-}
-
-fn describe(name: &str) -> String {
-    if name.is_empty() { "an anonymous segment".into() } else { format!("segment '{name}'") }
 }

@@ -287,8 +287,8 @@ impl Membership {
 
     fn join_alone(&self, process: u32, table: Table<'_>) -> Result<Me> {
         self.close_lock();
-        let lock = memory::reopen(table.fd).ok_or_else(|| {
-            Error::last_os("cannot take part in the segment: its descriptor could not be opened again through /proc/self/fd")
+        let lock = memory::reopen(table.fd).map_err(|errno| {
+            Error::from_errno(errno, "cannot take part in the segment: its descriptor could not be opened again through /proc/self/fd")
         })?;
         if FileId::of(lock.as_fd()) != table.file {
             return Err(Error::new(

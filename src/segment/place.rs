@@ -3,8 +3,10 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::offset::Region;
 use crate::layout::plain::TypeTag;
-use crate::segment::directory::{ObjectKind, Wanted, check_object_name};
+use crate::os::pin::Pin;
+use crate::segment::directory::{Extent, ObjectKind, Wanted, check_object_name};
 use crate::segment::{Segment, SegmentOptions};
+use std::sync::Arc;
 
 /// A place for an object: `"name"` is a named segment that holds just this one;
 /// [`segment.at("name")`](Segment::at) is an object of a segment that holds several.
@@ -44,11 +46,13 @@ impl<'a> From<&'a String> for Place<'a> {
     }
 }
 
-/// An object that is mapped: its bytes, and the segment that keeps them mapped.
+/// An object that is mapped: its bytes, the segment that keeps them mapped, and what keeps them the object's.
 #[derive(Clone)]
 pub(crate) struct Object {
     pub segment: Segment,
     pub region: Region,
+    /// Dropped with the last clone; a forked child has its own. None for a segment's only object.
+    _pin: Option<Arc<Pin>>,
 }
 
 // SAFETY: the region lies in the segment's mapping, which the segment keeps, and is shared between
@@ -56,6 +60,13 @@ pub(crate) struct Object {
 unsafe impl Send for Object {}
 // SAFETY: as above.
 unsafe impl Sync for Object {}
+
+impl Object {
+    fn at(segment: &Segment, extent: Extent) -> Result<Self> {
+        let region = segment.region().slice(extent.offset, extent.length)?;
+        Ok(Self { segment: segment.clone(), region, _pin: extent.pin.map(Arc::new) })
+    }
+}
 
 /// What kind of object, of which items, in how many bytes.
 #[derive(Clone, Copy, Debug)]
@@ -94,26 +105,20 @@ impl<'a> Place<'a> {
     ) -> Result<Object> {
         let make = |segment: &Segment, name: &str| {
             let wanted = Wanted { name, kind: plan.kind, item: plan.item };
-            let extent = segment.create_object(wanted, plan.length, fill)?;
-            segment.region().slice(extent.offset, extent.length)
+            Object::at(segment, segment.create_object(wanted, plan.length, fill)?)
         };
         let own = SegmentOptions::default().objects(1);
-        let (segment, region) = match self.0 {
-            Where::Anonymous => {
-                let segment = own.anonymous(plan.length)?;
-                let region = make(&segment, "")?;
-                (segment, region)
-            }
-            Where::Named(name) => {
-                own.create_with(name, plan.length, |segment| make(segment, ""))?
-            }
+        match self.0 {
+            Where::Anonymous => make(&own.anonymous(plan.length)?, ""),
+            Where::Named(name) => own
+                .create_with(name, plan.length, |segment| make(segment, ""))
+                .map(|(_, object)| object),
             Where::Inside(segment, name) => {
                 check_object_name(name)?;
-                (segment.clone(), make(segment, name)?)
+                make(segment, name)
             }
-            Where::Only(segment) => (segment.clone(), make(segment, "")?),
-        };
-        Ok(Object { segment, region })
+            Where::Only(segment) => make(segment, ""),
+        }
     }
 
     /// Opens the object, if it is what is wanted.
@@ -139,8 +144,7 @@ impl<'a> Place<'a> {
                 _ => error,
             }
         })?;
-        let region = segment.region().slice(extent.offset, extent.length)?;
-        Ok(Object { segment, region })
+        Object::at(&segment, extent)
     }
 
     /// Opens with `open`, or makes with `create` what is not there; of two who do so at once, one makes it.
