@@ -213,6 +213,19 @@
 // Give a new segment's file to `group`.
 #define MPSHM_SEGMENT_SET_GROUP 2
 
+// Ask for transparent huge pages; only advice, never an error.
+#define MPSHM_SEGMENT_HUGE_PAGES 4
+
+// Make an anonymous segment of huge pages from the pool that the machine sets aside; ENOSPACE when there
+// are too few.
+#define MPSHM_SEGMENT_HUGE_TLB 8
+
+// Lock this process's mapping into memory; ELIMIT where RLIMIT_MEMLOCK does not allow it.
+#define MPSHM_SEGMENT_LOCK_MEMORY 16
+
+// Map every page now, so that no later access of this process is a page fault.
+#define MPSHM_SEGMENT_PREFAULT 32
+
 // An array of scalars in shared memory, of fixed length. Each element is atomic.
 typedef struct mpshm_array_t mpshm_array_t;
 
@@ -346,9 +359,9 @@ typedef struct mpshm_segment_options_t {
   uint32_t participants;
   // How many objects there can be, 1 to 65536; 64 by default.
   uint32_t objects;
-  // The file mode of a named segment; 0600 by default.
+  // The file mode of a named segment or a segment file; 0600 by default.
   uint32_t mode;
-  // The group of a named segment's file, with MPSHM_SEGMENT_SET_GROUP.
+  // The group of that file, with MPSHM_SEGMENT_SET_GROUP.
   uint32_t group;
 } mpshm_segment_options_t;
 
@@ -817,6 +830,63 @@ void mpshm_segment_close(struct mpshm_segment_t *segment);
 // Removes the name of a segment. Who is attached stays attached. Errors: ENOTFOUND, EINVAL, EPERM.
 MPSHM_MUST_USE int mpshm_segment_unlink(const char *name);
 
+// Makes a segment in the file `path`, with room for `bytes` of objects; the contents outlive a reboot.
+// Every page is allocated; where the file system cannot do that, by writing zeros. `options` may be NULL.
+// Errors: EEXISTS, ENOTFOUND (the folder), EINVAL, ENOSPACE, EPERM, ELIMIT.
+MPSHM_MUST_USE
+int mpshm_segment_create_file(const char *path,
+                              uint64_t bytes,
+                              const struct mpshm_segment_options_t *options,
+                              struct mpshm_segment_t **segment);
+
+// Attaches to the segment in the file `path`, which is not followed when it is a symbolic link.
+// Errors: ENOTFOUND, EPERM, EVERSION, ECORRUPT, EINVAL, ENOSPACE (a copy with holes), ELIMIT.
+MPSHM_MUST_USE
+int mpshm_segment_attach_file(const char *path,
+                              const struct mpshm_segment_options_t *options,
+                              struct mpshm_segment_t **segment);
+
+// Attaches to the segment in the file `path`, or makes it; an existing one keeps its size and content.
+MPSHM_MUST_USE
+int mpshm_segment_open_or_create_file(const char *path,
+                                      uint64_t bytes,
+                                      const struct mpshm_segment_options_t *options,
+                                      struct mpshm_segment_t **segment);
+
+// Removes the file `path`, whatever is in it. Who is attached stays attached. Errors: ENOTFOUND, EINVAL, EPERM.
+MPSHM_MUST_USE
+int mpshm_segment_unlink_file(const char *path);
+
+// Writes what has changed to the storage of the segment's file, and returns when it is there. Needed only
+// against a power failure; for memory without a file it does nothing. Errors: ESYSTEM.
+MPSHM_MUST_USE int mpshm_segment_sync(const struct mpshm_segment_t *segment);
+
+// Removes the object `name`. The name is gone at once; who has the object open keeps using it. Its space is
+// used again when everybody who had it open has closed it, or is dead; a stopped process, and a forked child
+// that inherited the handle, count as having it open. Errors: ENOTFOUND, EINVAL, ECORRUPT.
+MPSHM_MUST_USE int mpshm_segment_remove(const struct mpshm_segment_t *segment, const char *name);
+
+// Sends the segment's descriptor over a connected Unix socket, to mpshm_segment_receive(). Blocks as the
+// socket does. Errors: ECLOSED, ETIMEDOUT, EINVAL, ELIMIT.
+MPSHM_MUST_USE int mpshm_segment_send(const struct mpshm_segment_t *segment, int socket);
+
+// Receives a segment that mpshm_segment_send() sent, and attaches to it. Blocks as the socket does.
+// Errors: those of mpshm_recv_fd() and of mpshm_segment_attach_fd().
+MPSHM_MUST_USE
+int mpshm_segment_receive(int socket,
+                          const struct mpshm_segment_options_t *options,
+                          struct mpshm_segment_t **segment);
+
+// Sends a copy of descriptor `fd` over a connected Unix socket, to mpshm_recv_fd(). The message has one byte
+// of data. Blocks as the socket does. Errors: ECLOSED when the other end is; ETIMEDOUT when
+// the socket waits no longer; EINVAL for what is no socket or no descriptor; ELIMIT.
+MPSHM_MUST_USE int mpshm_send_fd(int socket, int fd);
+
+// Receives a descriptor that mpshm_send_fd() sent: the caller's, closed on exec. Blocks as the socket does.
+// Errors: ECLOSED, ETIMEDOUT, EINVAL; ETYPE when the message has no descriptor or more than one, all of which
+// are closed then; ELIMIT when this process can have no more: the one that was sent is lost.
+MPSHM_MUST_USE int mpshm_recv_fd(int socket, int *fd);
+
 // Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_BOOL) that begins as `*initial`.
 //
 // `segment` NULL: in a segment of its own, named `name`, or anonymous when `name` is NULL too (forked
@@ -980,6 +1050,63 @@ void mpshm_segment_close(struct mpshm_segment_t *segment);
 
 // Removes the name of a segment. Who is attached stays attached. Errors: ENOTFOUND, EINVAL, EPERM.
 MPSHM_MUST_USE int mpshm_segment_unlink(const char *name);
+
+// Makes a segment in the file `path`, with room for `bytes` of objects; the contents outlive a reboot.
+// Every page is allocated; where the file system cannot do that, by writing zeros. `options` may be NULL.
+// Errors: EEXISTS, ENOTFOUND (the folder), EINVAL, ENOSPACE, EPERM, ELIMIT.
+MPSHM_MUST_USE
+int mpshm_segment_create_file(const char *path,
+                              uint64_t bytes,
+                              const struct mpshm_segment_options_t *options,
+                              struct mpshm_segment_t **segment);
+
+// Attaches to the segment in the file `path`, which is not followed when it is a symbolic link.
+// Errors: ENOTFOUND, EPERM, EVERSION, ECORRUPT, EINVAL, ENOSPACE (a copy with holes), ELIMIT.
+MPSHM_MUST_USE
+int mpshm_segment_attach_file(const char *path,
+                              const struct mpshm_segment_options_t *options,
+                              struct mpshm_segment_t **segment);
+
+// Attaches to the segment in the file `path`, or makes it; an existing one keeps its size and content.
+MPSHM_MUST_USE
+int mpshm_segment_open_or_create_file(const char *path,
+                                      uint64_t bytes,
+                                      const struct mpshm_segment_options_t *options,
+                                      struct mpshm_segment_t **segment);
+
+// Removes the file `path`, whatever is in it. Who is attached stays attached. Errors: ENOTFOUND, EINVAL, EPERM.
+MPSHM_MUST_USE
+int mpshm_segment_unlink_file(const char *path);
+
+// Writes what has changed to the storage of the segment's file, and returns when it is there. Needed only
+// against a power failure; for memory without a file it does nothing. Errors: ESYSTEM.
+MPSHM_MUST_USE int mpshm_segment_sync(const struct mpshm_segment_t *segment);
+
+// Removes the object `name`. The name is gone at once; who has the object open keeps using it. Its space is
+// used again when everybody who had it open has closed it, or is dead; a stopped process, and a forked child
+// that inherited the handle, count as having it open. Errors: ENOTFOUND, EINVAL, ECORRUPT.
+MPSHM_MUST_USE int mpshm_segment_remove(const struct mpshm_segment_t *segment, const char *name);
+
+// Sends the segment's descriptor over a connected Unix socket, to mpshm_segment_receive(). Blocks as the
+// socket does. Errors: ECLOSED, ETIMEDOUT, EINVAL, ELIMIT.
+MPSHM_MUST_USE int mpshm_segment_send(const struct mpshm_segment_t *segment, int socket);
+
+// Receives a segment that mpshm_segment_send() sent, and attaches to it. Blocks as the socket does.
+// Errors: those of mpshm_recv_fd() and of mpshm_segment_attach_fd().
+MPSHM_MUST_USE
+int mpshm_segment_receive(int socket,
+                          const struct mpshm_segment_options_t *options,
+                          struct mpshm_segment_t **segment);
+
+// Sends a copy of descriptor `fd` over a connected Unix socket, to mpshm_recv_fd(). The message has one byte
+// of data. Blocks as the socket does. Errors: ECLOSED when the other end is; ETIMEDOUT when
+// the socket waits no longer; EINVAL for what is no socket or no descriptor; ELIMIT.
+MPSHM_MUST_USE int mpshm_send_fd(int socket, int fd);
+
+// Receives a descriptor that mpshm_send_fd() sent: the caller's, closed on exec. Blocks as the socket does.
+// Errors: ECLOSED, ETIMEDOUT, EINVAL; ETYPE when the message has no descriptor or more than one, all of which
+// are closed then; ELIMIT when this process can have no more: the one that was sent is lost.
+MPSHM_MUST_USE int mpshm_recv_fd(int socket, int *fd);
 
 // Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_BOOL) that begins as `*initial`.
 //
