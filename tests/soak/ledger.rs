@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Producers, or consumers, at most: the last one of each is the long-lived process itself.
 pub const WORKERS: usize = 8;
 /// Events of one consumer in one round.
-const EVENTS: usize = 1 << 21;
+const EVENTS: usize = 1 << 22;
 const LINE: usize = 16;
 const WORDS: usize = LINE * (1 + 2 * WORKERS) + WORKERS * EVENTS;
 

@@ -27,6 +27,7 @@
 //! # Seen to catch
 //! SEEN
 
+use super::common::state_of;
 use super::ledger::{Event, Item, Ledger};
 use super::probe::{self, Random};
 use mpshm::{ExitStatus, Process};
@@ -41,7 +42,7 @@ const SELF: usize = 4;
 /// Kills of a round.
 const ROUND: u64 = 250;
 /// Items of one producer in a round, at most.
-const MOST: u64 = 1 << 17;
+const MOST: u64 = 1 << 19;
 /// What the long-lived process's private memory may grow by, in kilobytes.
 const GROWTH: u64 = 1024;
 /// After so long without an end, something hangs.
@@ -411,7 +412,10 @@ impl<S: Stream> Soak<'_, S> {
         }
         let volley = (1 + self.random.below(3)).min(end - self.totals.kills);
         let mut victims: Vec<usize> = Vec::new();
-        for _ in 0..volley {
+        for _ in 0..4 * volley {
+            if victims.len() as u64 == volley {
+                break;
+            }
             let at = self.random.below(self.workers.len() as u64) as usize;
             let worker = &self.workers[at];
             let idle = self.done(worker.produces, worker.index) == worker.before;
@@ -419,14 +423,22 @@ impl<S: Stream> Soak<'_, S> {
             if victims.contains(&at) || idle && self.random.below(8) != 0 {
                 continue;
             }
+            // Who sleeps is in the middle of nothing.
+            if self.random.below(4) != 0 && state_of(worker.process.pid()) == Some('S') {
+                continue;
+            }
             let _ = worker.process.kill();
             victims.push(at);
         }
+        let mut all_work = true;
         for at in victims {
             let process = &self.workers[at].process;
             match process.join().map_err(|error| error.to_string())? {
                 ExitStatus::Signaled(9) => {}
-                status if status.success() => return Ok(false),
+                status if status.success() => {
+                    all_work = false;
+                    continue;
+                }
                 status => return Err(format!("{status}: {:?}", process.panic_message())),
             }
             self.totals.kills += 1;
@@ -434,7 +446,7 @@ impl<S: Stream> Soak<'_, S> {
             self.bury(produces, index);
             self.workers[at] = self.start(produces, index);
         }
-        Ok(true)
+        Ok(all_work)
     }
 
     /// Notes what a killed worker was in the middle of.
