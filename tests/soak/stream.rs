@@ -25,7 +25,10 @@
 //! descriptors that it had after the first, and its private memory has not grown by more than [`GROWTH`].
 //!
 //! # Seen to catch
-//! SEEN
+//! Libraries that were broken on purpose: a claim that does not look at the slot again before it takes the block (order,
+//! duplicated); no mark on what comes again (order, duplicated); a repair that frees a dead producer's committed block (lost);
+//! a repair that frees what a dead consumer held (lost); two consumers that take one slot's item (duplicated); a
+//! head's hint ahead of the truth (a consumer hangs).
 
 use super::common::state_of;
 use super::ledger::{Event, Item, Ledger};
