@@ -25,7 +25,7 @@ fn word(item: Item) -> u64 {
 }
 
 fn item(word: u64) -> Item {
-    Item { producer: (word >> 56 & 15) as usize, number: word & (1 << 56) - 1 }
+    Item { producer: (word >> 56 & 15) as usize, number: word & ((1 << 56) - 1) }
 }
 
 fn pushed<V: std::fmt::Debug>(result: Result<(), PushError<V>>) -> Pushed {
