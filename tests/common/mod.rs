@@ -53,6 +53,9 @@ fn own_prefix(test: i32) -> String {
 /// Runs the tests and ends the program: with 0 if all passed, else 1.
 pub fn main(tests: &[Test]) -> ! {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    // A shell starts what runs in its background with these ignored, and children would inherit that.
+    // SAFETY: no handlers, only the default.
+    unsafe { [libc::SIGINT, libc::SIGQUIT].map(|signal| libc::signal(signal, libc::SIG_DFL)) };
     let picked = |test: &&Test| filter.as_ref().is_none_or(|part| test.name.contains(part));
     // What a test leaves comes here when the test's own process ends.
     // SAFETY: no pointers.
