@@ -40,7 +40,8 @@ pub use pool::{Pool, PoolBuilder, Task, TaskError};
 pub use process::{ExitStatus, Process, ProcessBuilder, cpu_count};
 pub use queue::{
     Audit, Both, Claim, Consumer, Counters, Delivery, Item, Iter, MayPop, MayPush, PopError, Pops,
-    Producer, PushError, Pushes, Queue, QueueOptions, Reservation, Role, WhenFull,
+    Producer, PushError, Pushes, Queue, QueueOptions, Reservation, Ring, RingClaim, RingConsumer,
+    RingIter, RingMessages, RingOptions, RingProducer, RingReservation, Role, WhenFull,
 };
 pub use recover::recover;
 pub use segment::{ObjectInfo, ObjectKind, Place, Segment, SegmentOptions, recv_fd, send_fd};

@@ -113,8 +113,15 @@ pub(crate) fn page_size_of(fd: BorrowedFd<'_>) -> usize {
         let mut status: libc::statfs = std::mem::zeroed();
         let known = libc::fstatfs(fd.as_raw_fd(), &raw mut status) == 0;
         let huge = known && status.f_type as u64 == HUGETLBFS;
-        if huge { status.f_bsize as usize } else { 4096 }
+        if huge { status.f_bsize as usize } else { page_size() as usize }
     }
+}
+
+/// Bytes of an ordinary page.
+pub(crate) fn page_size() -> u64 {
+    // SAFETY: no pointers.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(size).ok().filter(|size| size.is_power_of_two()).unwrap_or(4096)
 }
 
 /// Makes a memfd of `size` bytes, every page allocated, sealed against any change of its size; with

@@ -2,6 +2,7 @@
 //!
 //! One small file per subject, one function per system call or per small fixed sequence of them.
 
+pub(crate) mod barrier;
 pub(crate) mod clock;
 pub(crate) mod cpu;
 pub(crate) mod file;
@@ -9,6 +10,7 @@ pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod liveness;
 pub(crate) mod memory;
+pub(crate) mod mirror;
 pub(crate) mod pin;
 pub(crate) mod process;
 pub(crate) mod socket;

@@ -25,7 +25,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 /// Calls that find nothing look for deaths at most this often, in nanoseconds.
-const LOOK_EVERY: u64 = 5_000_000;
+pub(super) const LOOK_EVERY: u64 = 5_000_000;
 /// The dear proof of one participant's death is sought at most this often, in nanoseconds.
 const DOUBT_EVERY: u64 = 250_000_000;
 pub(super) const EVERYBODY: u32 = u32::MAX;

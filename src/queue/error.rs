@@ -98,6 +98,10 @@ impl Failure {
         matches!(self, Self::Refused(Refusal::Full))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::Empty))
+    }
+
     pub(crate) fn push<V>(self, value: V) -> PushError<V> {
         match self {
             Self::Refused(Refusal::Closed) => PushError::Closed(value),

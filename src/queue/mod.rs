@@ -13,6 +13,7 @@ pub(crate) mod ring;
 pub(crate) mod role;
 pub(crate) mod shape;
 pub(crate) mod slot;
+pub(crate) mod spsc;
 mod transfer;
 pub(crate) mod typed;
 mod waiting;
@@ -28,4 +29,8 @@ pub use mpmc::{Audit, Consumer, Producer, Queue};
 pub use options::{Item, QueueOptions};
 pub use plan::{Delivery, WhenFull};
 pub use role::{Both, MayPop, MayPush, Pops, Pushes, Role};
+pub use spsc::{
+    Ring, RingClaim, RingConsumer, RingIter, RingMessages, RingOptions, RingProducer,
+    RingReservation,
+};
 pub use typed::Iter;

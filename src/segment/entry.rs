@@ -22,11 +22,13 @@ pub enum ObjectKind {
     Mutex = 3,
     /// A [`Queue`](crate::Queue).
     Queue = 4,
+    /// A [`Ring`](crate::Ring).
+    Ring = 5,
 }
 
 impl ObjectKind {
     pub(crate) fn of(number: u32) -> Option<Self> {
-        [Self::Value, Self::Array, Self::Mutex, Self::Queue]
+        [Self::Value, Self::Array, Self::Mutex, Self::Queue, Self::Ring]
             .into_iter()
             .find(|&kind| kind as u32 == number)
     }

@@ -31,6 +31,7 @@ use crate::layout::offset::Region;
 use crate::os::file::Target;
 use crate::os::liveness::{self, Identity};
 use crate::os::memory::{self, FileId, Mapping};
+use crate::os::mirror::Mirror;
 use directory::{Directory, Extent, Wanted};
 pub use directory::{ObjectInfo, ObjectKind};
 pub use options::SegmentOptions;
@@ -334,6 +335,24 @@ impl Segment {
     #[must_use]
     pub fn participants_max(&self) -> u32 {
         self.0.geometry.participants
+    }
+
+    /// What a mapping of the segment's file is a multiple of.
+    pub(crate) fn page_size(&self) -> u64 {
+        memory::page_size_of(self.0.fd.as_fd()) as u64
+    }
+
+    /// Maps a range of the segment, whole pages, a second and a third time: see [`Mirror`].
+    pub(crate) fn mirror(&self, bytes: Region) -> Result<Mirror> {
+        let what = self.0.origin.to_string();
+        if FileId::of(self.0.fd.as_fd()) != self.0.file {
+            return Err(Error::new(
+                ErrorKind::System,
+                format!("{what}: its descriptor was closed behind the library's back"),
+            ));
+        }
+        let offset = bytes.start() as usize - self.0.mapping.start() as usize;
+        Mirror::new(self.0.fd.as_fd(), offset as u64, bytes.length(), &what)
     }
 
     pub(crate) fn region(&self) -> Region {

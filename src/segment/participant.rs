@@ -145,6 +145,11 @@ impl Table<'_> {
         (phase(seen) != FREE).then(|| generation(seen))
     }
 
+    /// The process id that a slot's holder had in its own namespace; 0 = it is still joining, or nobody is there.
+    pub(crate) fn pid(&self, slot: u32) -> u32 {
+        self.slots.get(slot as usize).map_or(0, |entry| entry.pid.load(Ordering::Relaxed))
+    }
+
     /// Process ids of the participants that are not proven dead (0 = still joining).
     pub(crate) fn living(&self) -> Vec<(Me, u32)> {
         (0..self.slots.len() as u32)

@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::offset::Region;
 use crate::layout::plain::TypeTag;
+use crate::os::memory;
 use crate::os::pin::Pin;
 use crate::segment::directory::{Extent, ObjectKind, Wanted, check_object_name};
 use crate::segment::{Segment, SegmentOptions};
@@ -94,6 +95,14 @@ impl<'a> Place<'a> {
         match self.0 {
             Where::Inside(segment, _) | Where::Only(segment) => segment.participants_max(),
             _ => SegmentOptions::default().participants_count(),
+        }
+    }
+
+    /// What a mapping of the place's segment is a multiple of.
+    pub(crate) fn page_size(self) -> u64 {
+        match self.0 {
+            Where::Inside(segment, _) | Where::Only(segment) => segment.page_size(),
+            _ => memory::page_size(),
         }
     }
 

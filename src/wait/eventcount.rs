@@ -8,8 +8,8 @@
 //!
 //! # Layout
 //! Bit 0: somebody may be asleep (sticky, no count: the dead would leak counts). Bit 1: somebody has announced
-//! itself since the last notification with sleepers began. Bits 2 to 31: a sequence that each of those
-//! moves on.
+//! itself since the last notification with sleepers began. Bit 2: a flag of the owner's that a notifier learns of for
+//! nothing, raised once and for good. Bits 3 to 31: a sequence that each notification with sleepers moves on.
 //!
 //! # Invariants
 //! - I1. Who sleeps does so on a value with bit 0 set that was read before its last look at the state.
@@ -21,6 +21,8 @@
 //!   the two sees the other: the change is a SeqCst read-modify-write, the waker's look a SeqCst
 //!   load, the announcement is SeqCst and a SeqCst fence stands before the waiter's look.
 //!   (Loom takes SeqCst accesses for weaker ones; the models get fences in their place.)
+//! - E2. The same where the change is a plain store: [`notify_quietly`](EventCount::notify_quietly) has the light
+//!   half of a barrier (`os/barrier.rs`) behind it, and [`wait_quietly_for`] the heavy half between announcement and look.
 //!
 //! # Crash states
 //! | killed | effect |
@@ -37,6 +39,7 @@
 
 use crate::atomic::{AtomicU32, Ordering, fence};
 use crate::layout::offset::Shared;
+use crate::os::barrier;
 use crate::os::clock::Deadline;
 use crate::os::futex::{self, Woken};
 use crate::wait::cancel;
@@ -46,7 +49,9 @@ use std::sync::atomic::AtomicU32 as PrivateU32;
 const SLEEPERS: u32 = 1;
 /// An announcement since the last wake began.
 const SINCE: u32 = 2;
-const STEP: u32 = 4;
+/// The owner's.
+const FLAG: u32 = 4;
+const STEP: u32 = 8;
 /// The longest sleep without a look, in nanoseconds.
 pub(crate) const SLICE: u64 = 80_000_000;
 
@@ -85,6 +90,34 @@ impl EventCount {
         if self.0.load(Ordering::SeqCst) & SLEEPERS != 0 {
             self.wake(count);
         }
+    }
+
+    /// The same behind a change that was a plain store, for sleepers that [wait quietly](wait_quietly_for). Says
+    /// whether the flag is up.
+    #[inline]
+    pub(crate) fn notify_quietly(&self, count: u32) -> bool {
+        barrier::light(); // E2: pairs with `wait_quietly_for`
+        let seen = self.0.load(Ordering::Relaxed);
+        seen & (SLEEPERS | FLAG) != 0 && self.notify_seen(seen, count)
+    }
+
+    #[cold]
+    fn notify_seen(&self, seen: u32, count: u32) -> bool {
+        if seen & SLEEPERS != 0 {
+            self.wake(count);
+        }
+        seen & FLAG != 0
+    }
+
+    /// Raises the flag.
+    pub(crate) fn raise_flag(&self) {
+        self.0.fetch_or(FLAG, Ordering::SeqCst); // SeqCst: before the heavy half of a barrier
+    }
+
+    /// Whether the flag is up.
+    #[inline]
+    pub(crate) fn is_flagged(&self) -> bool {
+        self.0.load(Ordering::Acquire) & FLAG != 0
     }
 
     #[cold]
@@ -156,6 +189,12 @@ impl Spin {
     }
 }
 
+impl Default for Spin {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 fn more_than_one_cpu() -> bool {
     static CPUS: PrivateU32 = PrivateU32::new(0);
     let mut cpus = CPUS.load(Ordering::Relaxed);
@@ -185,6 +224,27 @@ pub(crate) fn wait_for<T>(
     event: &EventCount,
     deadline: Deadline,
     spin: &Spin,
+    attempt: impl FnMut(Look) -> Option<T>,
+) -> Result<T, GaveUp> {
+    wait_announced(event, deadline, spin, || (), attempt)
+}
+
+/// The same for changes that are plain stores: who makes them only
+/// [notifies quietly](EventCount::notify_quietly). Both processes have registered for barriers.
+pub(crate) fn wait_quietly_for<T>(
+    event: &EventCount,
+    deadline: Deadline,
+    spin: &Spin,
+    attempt: impl FnMut(Look) -> Option<T>,
+) -> Result<T, GaveUp> {
+    wait_announced(event, deadline, spin, barrier::heavy, attempt)
+}
+
+fn wait_announced<T>(
+    event: &EventCount,
+    deadline: Deadline,
+    spin: &Spin,
+    announced: impl Fn(),
     mut attempt: impl FnMut(Look) -> Option<T>,
 ) -> Result<T, GaveUp> {
     for _ in 0..spin.rounds() {
@@ -204,6 +264,7 @@ pub(crate) fn wait_for<T>(
     let mut look = Look::DeathsIfDue;
     loop {
         let seen = event.announce();
+        announced();
         if let Some(done) = attempt(look) {
             return Ok(done);
         }

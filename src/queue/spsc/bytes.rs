@@ -1,0 +1,526 @@
+//! Rings of messages, `Ring<[u8]>`: push and pop, in place, and as a stream of bytes.
+//!
+//! A message lies behind its length, on a multiple of eight, and is contiguous wherever it begins, for the storage is
+//! mapped twice.
+
+use crate::error::{Error, ErrorKind};
+use crate::os::clock::Deadline;
+use crate::queue::error::{Failure, PopError, PushError};
+use crate::queue::mpmc::{Popped, Pushed};
+use crate::queue::spsc::end::WriteEnd;
+use crate::queue::spsc::place::{RingClaim, RingReservation};
+use crate::queue::spsc::ring::{RingConsumer, RingProducer};
+use crate::queue::spsc::shape::{PREFIX, record};
+use std::io;
+
+type Reserved<'r> = std::result::Result<RingReservation<'r, u8>, PushError<()>>;
+type Done<T> = std::result::Result<T, Failure>;
+
+/// A message's length, and its bytes behind that.
+///
+/// # Safety
+/// There is room for the record of `message` at `place`.
+unsafe fn write(place: *mut u8, message: &[u8]) {
+    // SAFETY: as the caller says; records are aligned to eight.
+    unsafe {
+        place.cast::<u64>().write(message.len() as u64);
+        let bytes = place.add(PREFIX as usize);
+        bytes.copy_from_nonoverlapping(message.as_ptr(), message.len());
+    }
+}
+
+/// The bytes of a message, of which the length is known to be possible.
+///
+/// # Safety
+/// `count` bytes of a record can be read at `place`.
+unsafe fn read(place: *const u8, count: u64) -> Done<(*const u8, usize)> {
+    // SAFETY: as the caller says. The length may have changed since it was checked: it is checked again.
+    let length = unsafe { place.cast::<u64>().read_volatile() };
+    if length > count - PREFIX {
+        return Err(Failure::Failed(super::end::corrupt()));
+    }
+    // SAFETY: behind the prefix.
+    Ok((unsafe { place.add(PREFIX as usize) }, length as usize))
+}
+
+impl RingProducer<[u8]> {
+    fn record_of(length: usize) -> u64 {
+        record((length as u64).min(1 << 48))
+    }
+
+    /// Pushes a copy of `message` without waiting.
+    ///
+    /// # Errors
+    /// `Full`, `Closed`, `PeerDead`, `Failed` (with `TooBig` when it is longer than the capacity, `Busy` when somebody else
+    /// is the producer).
+    #[inline]
+    pub fn try_push(&mut self, message: &[u8]) -> Pushed<()> {
+        self.put(message).map_err(|failure| failure.push(()))
+    }
+
+    #[inline]
+    fn put(&mut self, message: &[u8]) -> Done<()> {
+        let count = Self::record_of(message.len());
+        // SAFETY: there is room for the record.
+        self.end.try_write(count, |place| unsafe { write(place, message) })
+    }
+
+    /// Pushes a copy of `message`, waiting for room.
+    ///
+    /// # Errors
+    /// `Closed`, `PeerDead`, `Interrupted`, `Failed`; `Full` where that is the ring's [policy](crate::WhenFull).
+    #[inline]
+    pub fn push(&mut self, message: &[u8]) -> Pushed<()> {
+        self.push_timeout(message, Deadline::FOREVER)
+    }
+
+    /// Pushes a copy of `message`, waiting for room until `deadline`.
+    ///
+    /// # Errors
+    /// Those of [`push`](Self::push), and `TimedOut`.
+    #[inline]
+    pub fn push_timeout(&mut self, message: &[u8], deadline: impl Into<Deadline>) -> Pushed<()> {
+        let count = Self::record_of(message.len());
+        // SAFETY: there is room for the record.
+        let put = |place| unsafe { write(place, message) };
+        self.end
+            .wait(count, deadline.into(), |end| end.try_write(count, put))
+            .map_err(|failure| failure.push(()))
+    }
+
+    /// Pushes copies of as many of `messages` as fit, in their order, without waiting, and says how many: they become
+    /// visible all at once.
+    ///
+    /// ```
+    /// let ring = mpshm::Ring::<[u8]>::new(64)?;
+    /// assert_eq!(ring.producer().try_push_many(&[[1; 16], [2; 16], [3; 16]])?, 3);
+    /// assert_eq!(ring.consumer().try_pop_many(2)?, [[1; 16], [2; 16]]);
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// None was pushed: those of [`try_push`](Self::try_push).
+    pub fn try_push_many<M: AsRef<[u8]>>(
+        &mut self,
+        messages: &[M],
+    ) -> std::result::Result<usize, PushError<()>> {
+        self.some(messages, None).map_err(|failure| failure.push(()))
+    }
+
+    /// Pushes copies of all of `messages` in their order, waiting for room; those that find room at a time become visible
+    /// at once.
+    ///
+    /// # Errors
+    /// How many were pushed, and why no more: those of [`push`](Self::push).
+    pub fn push_many<M: AsRef<[u8]>>(&mut self, messages: &[M]) -> Pushed<usize> {
+        self.push_many_timeout(messages, Deadline::FOREVER)
+    }
+
+    /// [`push_many`](Self::push_many), waiting for room until `deadline`.
+    ///
+    /// # Errors
+    /// Those of [`push_many`](Self::push_many), and `TimedOut`.
+    pub fn push_many_timeout<M: AsRef<[u8]>>(
+        &mut self,
+        messages: &[M],
+        deadline: impl Into<Deadline>,
+    ) -> Pushed<usize> {
+        let deadline = deadline.into();
+        let mut pushed = 0;
+        while pushed < messages.len() {
+            let some = self.some(&messages[pushed..], Some(deadline));
+            pushed += some.map_err(|failure| failure.push(pushed))?;
+        }
+        Ok(())
+    }
+
+    fn some<M: AsRef<[u8]>>(&mut self, messages: &[M], deadline: Option<Deadline>) -> Done<usize> {
+        let Some(first) = messages.first().map(AsRef::as_ref) else {
+            self.end.ready()?;
+            return Ok(0);
+        };
+        if self.end.core.overwrites() {
+            let messages = messages.iter().map(AsRef::as_ref);
+            return WriteEnd::as_many(messages, |message| self.put(message));
+        }
+        self.end.room_for_one(Self::record_of(first.len()), deadline)?;
+        let (mut bytes, mut count) = (0, 0);
+        for message in messages.iter().map(AsRef::as_ref) {
+            let next = Self::record_of(message.len());
+            if self.end.room(bytes + next).is_err() {
+                break;
+            }
+            // SAFETY: there is room for so many bytes, contiguous.
+            unsafe { write(self.end.place().add(bytes as usize), message) };
+            bytes += next;
+            count += 1;
+        }
+        self.end.commit(bytes)?;
+        Ok(count)
+    }
+
+    /// Pushes copies of all of `messages`, or of none, without waiting: they become visible all at once.
+    ///
+    /// # Errors
+    /// None was pushed: those of [`try_push`](Self::try_push).
+    pub fn try_push_all<M: AsRef<[u8]>>(&mut self, messages: &[M]) -> Pushed<()> {
+        self.all(messages, None).map_err(|failure| failure.push(()))
+    }
+
+    /// Pushes copies of all of `messages`, or of none, waiting for room: they become visible all at once.
+    ///
+    /// ```
+    /// let ring = mpshm::Ring::<[u8]>::new(64)?;
+    /// ring.producer().push_all(&["head", "body"])?;
+    /// assert_eq!(ring.len(), 2);
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// None was pushed: those of [`push`](Self::push), or `Failed` with `TooBig` when the ring is smaller than all.
+    pub fn push_all<M: AsRef<[u8]>>(&mut self, messages: &[M]) -> Pushed<()> {
+        self.push_all_timeout(messages, Deadline::FOREVER)
+    }
+
+    /// [`push_all`](Self::push_all), waiting for room until `deadline`.
+    ///
+    /// # Errors
+    /// Those of [`push_all`](Self::push_all), and `TimedOut`.
+    pub fn push_all_timeout<M: AsRef<[u8]>>(
+        &mut self,
+        messages: &[M],
+        deadline: impl Into<Deadline>,
+    ) -> Pushed<()> {
+        self.all(messages, Some(deadline.into())).map_err(|failure| failure.push(()))
+    }
+
+    fn all<M: AsRef<[u8]>>(&mut self, messages: &[M], deadline: Option<Deadline>) -> Done<()> {
+        let bytes = messages.iter().map(|message| Self::record_of(message.as_ref().len()));
+        self.end.room_for_one(bytes.sum(), deadline)?;
+        self.some(messages, None).map(|_| ())
+    }
+
+    /// Room for a message of up to `length` bytes, contiguous, without waiting.
+    ///
+    /// # Errors
+    /// Those of [`try_push`](Self::try_push).
+    #[inline]
+    pub fn try_reserve(&mut self, length: usize) -> Reserved<'_> {
+        self.reserved(length, None)
+    }
+
+    /// Room for a message of up to `length` bytes, contiguous, waiting for it.
+    ///
+    /// ```
+    /// let ring = mpshm::Ring::<[u8]>::new(4096)?;
+    /// let mut producer = ring.producer();
+    /// let mut message = producer.reserve(1000)?;
+    /// message.write_at(0, b"short")?;
+    /// message.commit(5)?;
+    /// assert_eq!(ring.consumer().pop()?, b"short");
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`push`](Self::push).
+    pub fn reserve(&mut self, length: usize) -> Reserved<'_> {
+        self.reserved(length, Some(Deadline::FOREVER))
+    }
+
+    /// Room for a message of up to `length` bytes, contiguous, waiting for it until `deadline`.
+    ///
+    /// # Errors
+    /// Those of [`push`](Self::push), and `TimedOut`.
+    pub fn reserve_timeout(
+        &mut self,
+        length: usize,
+        deadline: impl Into<Deadline>,
+    ) -> Reserved<'_> {
+        self.reserved(length, Some(deadline.into()))
+    }
+
+    #[inline]
+    fn reserved(&mut self, length: usize, deadline: Option<Deadline>) -> Reserved<'_> {
+        let room = self.end.room_for_one(Self::record_of(length), deadline);
+        room.map_err(|failure| failure.push(()))?;
+        Ok(RingReservation::new(&mut self.end, length, true))
+    }
+}
+
+impl RingConsumer<[u8]> {
+    fn take(place: *const u8, count: u64) -> Done<Vec<u8>> {
+        // SAFETY: `try_read` found so many bytes there.
+        let (bytes, length) = unsafe { read(place, count) }?;
+        let mut message = Vec::with_capacity(length);
+        // SAFETY: `read` checked the length; the vector has room for it.
+        unsafe {
+            bytes.copy_to_nonoverlapping(message.as_mut_ptr(), length);
+            message.set_len(length);
+        }
+        Ok(message)
+    }
+
+    /// Pops a message without waiting.
+    ///
+    /// # Errors
+    /// `Empty`, `Closed`, `PeerDead`, `Failed` (with `Busy` when somebody else is the consumer).
+    pub fn try_pop(&mut self) -> Popped<Vec<u8>> {
+        self.end.try_read(Self::take).map_err(Failure::pop)
+    }
+
+    /// Pops a message, waiting for one.
+    ///
+    /// # Errors
+    /// `Closed`, `PeerDead`, `Interrupted`, `Failed`.
+    pub fn pop(&mut self) -> Popped<Vec<u8>> {
+        self.pop_timeout(Deadline::FOREVER)
+    }
+
+    /// Pops a message, waiting for one until `deadline`.
+    ///
+    /// # Errors
+    /// Those of [`pop`](Self::pop), and `TimedOut`.
+    pub fn pop_timeout(&mut self, deadline: impl Into<Deadline>) -> Popped<Vec<u8>> {
+        self.end.wait(deadline.into(), |end| end.try_read(Self::take)).map_err(Failure::pop)
+    }
+
+    /// Pops a message into `buffer` without waiting, and says how long it is.
+    ///
+    /// # Errors
+    /// Those of [`try_pop`](Self::try_pop); `Failed` with `TooBig` when the buffer is too short: the message stays, and
+    /// the error says its length.
+    pub fn try_pop_into(&mut self, buffer: &mut [u8]) -> Popped<usize> {
+        self.end.try_read(|place, count| into(place, count, buffer)).map_err(Failure::pop)
+    }
+
+    /// Pops a message into `buffer`, waiting for one, and says how long it is.
+    ///
+    /// ```
+    /// let ring = mpshm::Ring::<[u8]>::new(100)?;
+    /// ring.producer().push(b"hello")?;
+    /// let mut consumer = ring.consumer();
+    /// assert!(consumer.pop_into(&mut [0; 4]).is_err());
+    /// let mut buffer = [0; 8];
+    /// assert_eq!(consumer.pop_into(&mut buffer)?, 5);
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`pop`](Self::pop); `Failed` with `TooBig` as for [`try_pop_into`](Self::try_pop_into).
+    pub fn pop_into(&mut self, buffer: &mut [u8]) -> Popped<usize> {
+        self.pop_into_timeout(buffer, Deadline::FOREVER)
+    }
+
+    /// [`pop_into`](Self::pop_into), waiting until `deadline`.
+    ///
+    /// # Errors
+    /// Those of [`pop_into`](Self::pop_into), and `TimedOut`.
+    pub fn pop_into_timeout(
+        &mut self,
+        buffer: &mut [u8],
+        deadline: impl Into<Deadline>,
+    ) -> Popped<usize> {
+        let read =
+            |end: &mut super::end::ReadEnd| end.try_read(|place, count| into(place, count, buffer));
+        self.end.wait(deadline.into(), read).map_err(Failure::pop)
+    }
+
+    /// Pops as many messages as there are, up to `most`, without waiting.
+    ///
+    /// # Errors
+    /// None was popped: `Empty`, `Closed`, `PeerDead`, `Failed`.
+    pub fn try_pop_many(&mut self, most: usize) -> Popped<Vec<Vec<u8>>> {
+        let mut messages = Vec::new();
+        while messages.len() < most {
+            match self.try_pop() {
+                Ok(message) => messages.push(message),
+                Err(error) if messages.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(messages)
+    }
+
+    /// Pops as many messages as there are, up to `most`, waiting for the first one.
+    ///
+    /// # Errors
+    /// None was popped: those of [`pop`](Self::pop).
+    pub fn pop_many(&mut self, most: usize) -> Popped<Vec<Vec<u8>>> {
+        self.pop_many_timeout(most, Deadline::FOREVER)
+    }
+
+    /// [`pop_many`](Self::pop_many), waiting for the first one until `deadline`.
+    ///
+    /// # Errors
+    /// Also `TimedOut`.
+    pub fn pop_many_timeout(
+        &mut self,
+        most: usize,
+        deadline: impl Into<Deadline>,
+    ) -> Popped<Vec<Vec<u8>>> {
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let mut messages = vec![self.pop_timeout(deadline)?];
+        messages.extend(self.try_pop_many(most - 1).unwrap_or_default());
+        Ok(messages)
+    }
+
+    /// The oldest message, to be read in place, without waiting.
+    ///
+    /// # Errors
+    /// `Empty`, `Closed`, `PeerDead`, `Failed` (with `Invalid` in a ring that overwrites).
+    #[inline]
+    pub fn try_claim(&mut self) -> Popped<RingClaim<'_, u8>> {
+        self.claimed(None)
+    }
+
+    /// The oldest message, to be read in place, waiting for one.
+    ///
+    /// # Errors
+    /// Those of [`pop`](Self::pop), and `Failed` with `Invalid` in a ring that overwrites.
+    pub fn claim(&mut self) -> Popped<RingClaim<'_, u8>> {
+        self.claimed(Some(Deadline::FOREVER))
+    }
+
+    /// The oldest message, to be read in place, waiting for one until `deadline`.
+    ///
+    /// # Errors
+    /// Those of [`claim`](Self::claim), and `TimedOut`.
+    pub fn claim_timeout(&mut self, deadline: impl Into<Deadline>) -> Popped<RingClaim<'_, u8>> {
+        self.claimed(Some(deadline.into()))
+    }
+
+    #[inline]
+    fn claimed(&mut self, deadline: Option<Deadline>) -> Popped<RingClaim<'_, u8>> {
+        let claimed = self.end.claimable(1, deadline).and_then(|available| {
+            let count = self.end.record(available)?;
+            // SAFETY: so many bytes can be read there.
+            let (_, length) = unsafe { read(self.end.place(), count) }?;
+            Ok((count, length))
+        });
+        let (count, length) = claimed.map_err(Failure::pop)?;
+        let (_, deliveries) = self.end.claim(count);
+        Ok(RingClaim::new(&mut self.end, count, deliveries, PREFIX, length))
+    }
+
+    /// Pops until the ring is closed and drained, or its producer has died.
+    pub fn iter(&mut self) -> RingMessages<'_> {
+        RingMessages(self)
+    }
+}
+
+/// A message into a buffer; refused when that is too short.
+fn into(place: *const u8, count: u64, buffer: &mut [u8]) -> Done<usize> {
+    // SAFETY: `try_read` found so many bytes there.
+    let (bytes, length) = unsafe { read(place, count) }?;
+    if length > buffer.len() {
+        return Err(Failure::Failed(Error::new(
+            ErrorKind::TooBig,
+            format!("the message has {length} bytes, the buffer {}", buffer.len()),
+        )));
+    }
+    // SAFETY: `read` checked the length, and the buffer has room for it.
+    unsafe { bytes.copy_to_nonoverlapping(buffer.as_mut_ptr(), length) };
+    Ok(length)
+}
+
+/// Pops until [`PopError::Closed`], or another error: see [`RingConsumer::iter`](RingConsumer#method.iter-1).
+#[derive(Debug)]
+pub struct RingMessages<'r>(&'r mut RingConsumer<[u8]>);
+
+impl Iterator for RingMessages<'_> {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.0.pop().ok()
+    }
+}
+
+impl<'r> IntoIterator for &'r mut RingConsumer<[u8]> {
+    type Item = Vec<u8>;
+    type IntoIter = RingMessages<'r>;
+
+    fn into_iter(self) -> RingMessages<'r> {
+        self.iter()
+    }
+}
+
+impl<'m> Extend<&'m [u8]> for RingProducer<[u8]> {
+    /// Pushes a copy of each message, waiting for room.
+    ///
+    /// # Panics
+    /// When a message cannot be pushed, as into a closed ring: there is nobody else to tell.
+    fn extend<I: IntoIterator<Item = &'m [u8]>>(&mut self, messages: I) {
+        for message in messages {
+            if let Err(error) = self.push(message).map_err(Error::from) {
+                panic!("a message was not pushed: {error}");
+            }
+        }
+    }
+}
+
+/// A stream of bytes: each write is one message of as many bytes as the ring can hold; it waits for room.
+///
+/// ```
+/// use std::io::{BufRead, BufReader, Write};
+/// let ring = mpshm::Ring::<[u8]>::new(64)?;
+/// writeln!(ring.producer(), "one line")?;
+/// ring.close()?;
+/// let mut lines = BufReader::new(ring.consumer()).lines();
+/// assert_eq!(lines.next().unwrap()?, "one line");
+/// assert!(lines.next().is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl io::Write for RingProducer<[u8]> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(self.end.core.shape.plan.capacity as usize);
+        if count == 0 {
+            return Ok(0);
+        }
+        match self.push(&bytes[..count]) {
+            Ok(()) => Ok(count),
+            Err(PushError::Closed(()) | PushError::PeerDead(())) => {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            Err(error) => Err(Error::from(error).into()),
+        }
+    }
+
+    /// What was written is visible already.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A stream of bytes: a read takes bytes of one message, and leaves what does not fit for the next one; it
+/// waits for a message. A message that was read in part is still in the ring: a pop gives all of it. The end of the
+/// stream is a closed ring, drained; a producer that died is an error, and so is a ring that overwrites.
+impl io::Read for RingConsumer<[u8]> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let partly = self.partly;
+            let message = match self.claimed(Some(Deadline::FOREVER)) {
+                Ok(message) => message,
+                Err(PopError::Closed) => return Ok(0),
+                Err(error) => return Err(Error::from(error).into()),
+            };
+            let position = message.position();
+            let skip = if partly.0 == position { partly.1.min(message.len()) } else { 0 };
+            let count = buffer.len().min(message.len() - skip);
+            message.read_at(skip, &mut buffer[..count])?;
+            if skip + count < message.len() {
+                message.keep();
+                self.partly = (position, skip + count);
+            } else {
+                message.release();
+            }
+            if count > 0 {
+                return Ok(count); // and a message without bytes is not the end
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Items in place: room in a ring to write into, items in a ring to read from.
+//!
+//! Both are raw views: a peer may be hostile, so nothing here hands out `&[T]` without `unsafe`.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::plain::Pod;
+use crate::os::fork;
+use crate::queue::error::{Failure, PushError};
+use crate::queue::spsc::end::{ReadEnd, WriteEnd};
+use crate::queue::spsc::shape::{PREFIX, record};
+use std::marker::PhantomData;
+
+/// Room in a ring for some items, or for one message of bytes, contiguous: to be written, then
+/// [committed](RingReservation::commit), all at once. Dropped before that, nothing was pushed. Killed before that: the same.
+///
+/// ```
+/// let ring = mpshm::Ring::<u64>::new(100)?;
+/// let (mut producer, mut consumer) = (ring.producer(), ring.consumer());
+/// let mut slice = producer.reserve(64)?;
+/// for index in 0..64 {
+///     slice.write(index, index as u64 * 10)?;
+/// }
+/// slice.commit(64)?;
+/// assert_eq!(consumer.pop_many(100)?[63], 630);
+/// # Ok::<(), mpshm::Error>(())
+/// ```
+#[must_use = "dropped, it is aborted"]
+pub struct RingReservation<'r, T: Pod> {
+    end: &'r mut WriteEnd,
+    start: *mut T,
+    length: usize,
+    /// Whether the items are a message.
+    framed: bool,
+    process: u32,
+}
+
+impl<'r, T: Pod> RingReservation<'r, T> {
+    /// There is room for the bytes.
+    #[inline]
+    pub(super) fn new(end: &'r mut WriteEnd, length: usize, framed: bool) -> Self {
+        let start = end.place();
+        // SAFETY: the record's room is contiguous, and its length comes first.
+        let start = if framed { unsafe { start.add(PREFIX as usize) } } else { start };
+        Self { end, start: start.cast(), length, framed, process: fork::generation() }
+    }
+
+    /// Where to write: [`len`](Self::len) items.
+    #[must_use]
+    pub fn as_mut_ptr(&mut self) -> *mut T {
+        self.start
+    }
+
+    /// Items that there is room for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there is room for none: a message may be empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Writes one item.
+    ///
+    /// # Errors
+    /// `Invalid` when there is no such item, `Forked` in a child of the process that reserved.
+    pub fn write(&mut self, index: usize, item: T) -> Result<()> {
+        self.write_at(index, std::slice::from_ref(&item))
+    }
+
+    /// Copies `items` to `index` and what follows.
+    ///
+    /// # Errors
+    /// `TooBig` when they reach past what was reserved, `Forked` in a child of the process that reserved;
+    /// nothing is written then.
+    pub fn write_at(&mut self, index: usize, items: &[T]) -> Result<()> {
+        check_range(index, items.len(), self.length, "reserved")?;
+        check_process(self.process, "reservation")?;
+        // SAFETY: inside the room, which is this process's, as just checked.
+        unsafe { self.start.add(index).copy_from_nonoverlapping(items.as_ptr(), items.len()) };
+        Ok(())
+    }
+
+    /// The room as a slice.
+    ///
+    /// # Safety
+    /// Every process that has the segment mapped keeps to the protocol: none but the producer writes there.
+    pub unsafe fn as_mut_slice(&mut self) -> &mut [T] {
+        // SAFETY: inside the room; any bytes are a `T`; exclusive by the caller's word and ours.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.length) }
+    }
+
+    /// Pushes the first `count` items, or the first `count` bytes as one message: visible to the consumer when this returns,
+    /// all at once. Never waits.
+    ///
+    /// # Errors
+    /// The reservation comes back: `Closed`, or `Failed` with `TooBig` when `count` is more than was reserved.
+    #[inline]
+    pub fn commit(self, count: usize) -> std::result::Result<(), PushError<Self>> {
+        match self.put(count) {
+            Ok(()) => Ok(()),
+            Err((this, failure)) => Err(failure.push(this)),
+        }
+    }
+
+    #[inline]
+    fn put(self, count: usize) -> std::result::Result<(), (Self, Failure)> {
+        let checked = check_range(0, count, self.length, "reserved");
+        if let Err(error) = checked.and_then(|()| check_process(self.process, "reservation")) {
+            return Err((self, error.into()));
+        }
+        let bytes = if self.framed {
+            // SAFETY: the record begins here, aligned to eight; its room is ours.
+            unsafe { self.end.place().cast::<u64>().write(count as u64) };
+            record(count as u64)
+        } else {
+            (count * size_of::<T>()) as u64
+        };
+        match self.end.commit(bytes) {
+            Ok(()) if self.end.core.overwrites() => {
+                self.end.trim().map_err(|failure| (self, failure))
+            }
+            Ok(()) => Ok(()),
+            Err(failure) => Err((self, failure)),
+        }
+    }
+}
+
+/// Items of a ring, or one message of bytes, contiguous, read in place and then [released](RingClaim::release). If this
+/// process dies, or panics while it holds the claim, they stay in the ring and come again, marked as such. Dropped
+/// otherwise, it is released.
+///
+/// ```
+/// let ring = mpshm::Ring::<[u8]>::new(100)?;
+/// let (mut producer, mut consumer) = (ring.producer(), ring.consumer());
+/// producer.push(b"hello")?;
+/// let message = consumer.claim()?;
+/// assert_eq!((message.len(), message.to_vec()), (5, b"hello".to_vec()));
+/// message.give_back();
+/// let again = consumer.claim()?;
+/// assert_eq!(again.deliveries(), 2);
+/// again.release();
+/// assert!(ring.is_empty());
+/// # Ok::<(), mpshm::Error>(())
+/// ```
+#[must_use = "dropped, it is released"]
+pub struct RingClaim<'r, T: Pod> {
+    end: &'r mut ReadEnd,
+    start: *const T,
+    length: usize,
+    /// Bytes of the ring that are claimed.
+    bytes: u64,
+    deliveries: u64,
+    process: u32,
+    items: PhantomData<T>,
+}
+
+impl<'r, T: Pod> RingClaim<'r, T> {
+    /// `bytes` can be read, which are `length` items from `skip` on.
+    #[inline]
+    pub(super) fn new(
+        end: &'r mut ReadEnd,
+        bytes: u64,
+        deliveries: u64,
+        skip: u64,
+        length: usize,
+    ) -> Self {
+        // SAFETY: inside the bytes that can be read, which are contiguous.
+        let start = unsafe { end.place().add(skip as usize) }.cast();
+        Self {
+            end,
+            start,
+            length,
+            bytes,
+            deliveries,
+            process: fork::generation(),
+            items: PhantomData,
+        }
+    }
+
+    /// The first item; [`len`](Self::len) items can be read.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const T {
+        self.start
+    }
+
+    /// Items that are claimed; bytes of the message.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether the message has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// How often these items have been handed out, this time included: 1 is the ordinary case, more means that
+    /// another may have worked on them.
+    #[must_use]
+    pub fn deliveries(&self) -> u32 {
+        u32::try_from(self.deliveries).unwrap_or(u32::MAX)
+    }
+
+    /// One item.
+    ///
+    /// # Errors
+    /// `TooBig` when there is no such item.
+    pub fn read(&self, index: usize) -> Result<T> {
+        check_range(index, 1, self.length, "claimed")?;
+        // SAFETY: inside the claim, as just checked; any bytes are a `T`.
+        Ok(unsafe { self.start.add(index).read() })
+    }
+
+    /// Copies items from `index` on into `buffer`, as many as it holds.
+    ///
+    /// # Errors
+    /// `TooBig` when they reach past the claim; nothing is copied then.
+    pub fn read_at(&self, index: usize, buffer: &mut [T]) -> Result<()> {
+        check_range(index, buffer.len(), self.length, "claimed")?;
+        // SAFETY: inside the claim, as just checked.
+        unsafe {
+            self.start.add(index).copy_to_nonoverlapping(buffer.as_mut_ptr(), buffer.len());
+        }
+        Ok(())
+    }
+
+    /// Copies what is claimed.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<T> {
+        let mut items = Vec::with_capacity(self.length);
+        // SAFETY: as in `read_at`; the vector has room for them.
+        unsafe {
+            self.start.copy_to_nonoverlapping(items.as_mut_ptr(), self.length);
+            items.set_len(self.length);
+        }
+        items
+    }
+
+    /// What is claimed as a slice.
+    ///
+    /// # Safety
+    /// Every process that has the segment mapped keeps to the protocol: none writes to what is in the ring.
+    #[must_use]
+    pub unsafe fn as_slice(&self) -> &[T] {
+        // SAFETY: inside the claim; unchanging by the caller's word.
+        unsafe { std::slice::from_raw_parts(self.start, self.length) }
+    }
+
+    /// Ends the claim: all of it is consumed.
+    #[inline]
+    pub fn release(self) {
+        drop(self);
+    }
+
+    /// Ends the claim: the items stay in the ring, and come again, marked.
+    pub fn give_back(self) {
+        std::mem::forget(self);
+    }
+
+    /// Ends the claim as if it had not been.
+    pub(super) fn keep(self) {
+        if self.process == fork::generation() {
+            self.end.unclaim();
+        }
+        std::mem::forget(self);
+    }
+
+    /// The first byte's place in the order of all bytes.
+    pub(super) fn position(&self) -> u64 {
+        self.end.position()
+    }
+
+    #[inline]
+    fn consume(&mut self, bytes: u64) {
+        // In a forked child the claim is the parent's.
+        if self.process == fork::generation() {
+            self.end.consume(bytes);
+            if bytes < self.bytes {
+                self.end.unclaim();
+            }
+        }
+    }
+
+    /// Ends the claim: the first `count` items are consumed, the others stay as if they had not been claimed.
+    pub(super) fn release_items(mut self, count: usize) -> Result<()> {
+        let checked = check_range(0, count, self.length, "claimed");
+        if checked.is_ok() {
+            self.consume((count * size_of::<T>()) as u64);
+        }
+        std::mem::forget(self);
+        checked
+    }
+}
+
+impl<T: Pod> Drop for RingClaim<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.consume(self.bytes);
+        }
+    }
+}
+
+macro_rules! debug {
+    ($name:ident) => {
+        impl<T: Pod> std::fmt::Debug for $name<'_, T> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name)).field("len", &self.length).finish_non_exhaustive()
+            }
+        }
+    };
+}
+debug!(RingReservation);
+debug!(RingClaim);
+
+fn check_range(index: usize, count: usize, length: usize, what: &str) -> Result<()> {
+    if index.checked_add(count).is_none_or(|end| end > length) {
+        return Err(Error::new(
+            ErrorKind::TooBig,
+            format!("{count} items at {index}: only {length} are {what}"),
+        ));
+    }
+    Ok(())
+}
+
+fn check_process(process: u32, what: &str) -> Result<()> {
+    if process == fork::generation() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Forked,
+        format!("the {what} belongs to the parent process and cannot be used in a forked child"),
+    ))
+}
