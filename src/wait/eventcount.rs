@@ -94,7 +94,7 @@ impl EventCount {
 
     /// The same behind a change that was a plain store, for sleepers that [wait quietly](wait_quietly_for). Says
     /// whether the flag is up.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn notify_quietly(&self, count: u32) -> bool {
         barrier::light(); // E2: pairs with `wait_quietly_for`
         let seen = self.0.load(Ordering::Relaxed);

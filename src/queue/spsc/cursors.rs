@@ -230,17 +230,19 @@ impl Writer {
         }
     }
 
-    /// Makes the next `count` bytes, which have been written, visible: committed when this returns `Ok`.
-    #[inline]
-    pub(crate) fn commit(&mut self, shared: Cursors<'_>, count: u64) -> Result<(), Refusal> {
+    /// Makes the next `count` bytes, which have been written, visible. When this says that the ring is closing,
+    /// [`settle`](Self::settle) tells whether they are in.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn commit(&mut self, tail: &AtomicU64, items: &EventCount, count: u64) -> bool {
         self.tail = self.tail.wrapping_add(count);
-        shared.tail.store(self.tail, Ordering::Release); // E1: pairs with `readable`
-        // E3: the light barrier is in it.
-        if shared.items.notify_quietly(1) { self.commit_closing(shared, count) } else { Ok(()) }
+        tail.store(self.tail, Ordering::Release); // E1: pairs with `readable`
+        items.notify_quietly(1) // E3: the light barrier is in it
     }
 
+    /// Whether the last commit, of `count` bytes, was before the end of a ring that is closing.
     #[cold]
-    fn commit_closing(&mut self, shared: Cursors<'_>, count: u64) -> Result<(), Refusal> {
+    pub(crate) fn settle(&mut self, shared: Cursors<'_>, count: u64) -> Result<(), Refusal> {
         if shared.decide(self.tail) >= self.tail {
             return Ok(());
         }
@@ -271,7 +273,7 @@ impl Reader {
         let mut reader = Self { head, known };
         let dropped = if drops { reader.handed_out(shared) } else { 0 };
         if dropped > 0 {
-            reader.consume(shared, dropped);
+            reader.consume(shared.head, shared.space, dropped);
         }
         Ok((reader, dropped))
     }
@@ -304,11 +306,11 @@ impl Reader {
     }
 
     /// The first `count` bytes have been read, for good.
-    #[inline]
-    pub(crate) fn consume(&mut self, shared: Cursors<'_>, count: u64) {
+    #[inline(always)]
+    pub(crate) fn consume(&mut self, head: &AtomicU64, space: &EventCount, count: u64) {
         self.head = self.head.wrapping_add(count);
-        shared.head.store(self.head, Ordering::Release); // E2: pairs with `Writer::look`
-        shared.space.notify_quietly(1);
+        head.store(self.head, Ordering::Release); // E2: pairs with `Writer::look`
+        space.notify_quietly(1);
     }
 
     /// In a ring that overwrites: begins at the head as it is now.

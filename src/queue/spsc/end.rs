@@ -87,11 +87,19 @@ impl Core {
         unsafe { self.mirror.start().add((position % self.shape.bytes) as usize) }
     }
 
+    /// Where position 0 would be, so that `position`, and what follows up to the size of the storage, is as far behind
+    /// it as its number says. An address to reckon with, not to go to.
+    fn base(&self, position: u64) -> *mut u8 {
+        self.at(position).wrapping_sub(position as usize)
+    }
+
+    #[inline]
     pub(crate) fn overwrites(&self) -> bool {
         self.shape.plan.full == WhenFull::Overwrite
     }
 
     /// Bytes of the record at `position`, of which `available` can be read; `None` when that is impossible.
+    #[inline]
     fn record_at(&self, position: u64, available: u64) -> Option<u64> {
         let size = match self.shape.plan.size {
             0 => {
@@ -193,7 +201,8 @@ const NO_PROCESS: u32 = u32::MAX;
 
 /// What both ends keep beside their cursor.
 struct Station {
-    /// The process generation that the cursor belongs to.
+    /// This process's generation, and the one that the cursor belongs to.
+    now: &'static std::sync::atomic::AtomicU32,
     process: u32,
     me: Me,
     /// When it was last asked whether the other end has died, and the holder that has.
@@ -205,7 +214,8 @@ struct Station {
 impl Station {
     fn new() -> Self {
         let me = Me { slot: 0, generation: 0 };
-        Self { process: NO_PROCESS, me, looked: 0, dead: 0, spin: Spin::default() }
+        let now = fork::word();
+        Self { now, process: NO_PROCESS, me, looked: 0, dead: 0, spin: Spin::default() }
     }
 
     /// Whether the ring ends with the holder of the other role, and that is proven dead: looked for at most every few
@@ -231,22 +241,25 @@ impl Station {
 
     #[inline]
     fn is_ready(&self) -> bool {
-        fork::word().load(Ordering::Relaxed) == self.process
+        self.now.load(Ordering::Relaxed) == self.process
     }
 }
 
 /// The writing end.
 pub(crate) struct WriteEnd {
-    pub core: Core,
     writer: Writer,
-    /// Where the tail's byte lies in the storage.
-    offset: u64,
+    /// See [`Core::base`]; for all positions that the writer may use without another look.
+    base: *mut u8,
     station: Station,
+    pub core: Core,
 }
+
+// SAFETY: the pointer leads into the mirror that `core` keeps, and is used by one thread at a time.
+unsafe impl Send for WriteEnd {}
 
 impl WriteEnd {
     pub(crate) fn new(core: Core) -> Self {
-        Self { core, writer: Writer::new(), offset: 0, station: Station::new() }
+        Self { writer: Writer::new(), base: core.base(0), station: Station::new(), core }
     }
 
     /// Sees to it that this process has the role.
@@ -261,16 +274,15 @@ impl WriteEnd {
         let (me, _) = self.core.take(&self.core.header.roles.writer, "producer")?;
         self.station.me = me;
         self.writer = Writer::start(self.core.cursors());
-        self.offset = self.writer.tail() % self.core.shape.bytes;
+        self.base = self.core.base(self.writer.tail());
         self.station.process = process;
         Ok(())
     }
 
     /// Where the next record is written.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn place(&self) -> *mut u8 {
-        // SAFETY: less than the length of the first copy; a record is no longer than that.
-        unsafe { self.core.mirror.start().add(self.offset as usize) }
+        self.base.wrapping_add(self.writer.tail() as usize)
     }
 
     /// Room for `count` bytes at least, contiguous; says for how many.
@@ -286,6 +298,7 @@ impl WriteEnd {
         if count > self.longest() {
             return Err(self.too_big(count).into());
         }
+        self.base = self.core.base(self.writer.tail());
         let shared = self.core.cursors();
         if !self.core.overwrites() {
             return self.writer.look(shared, count).map_err(failure);
@@ -298,14 +311,18 @@ impl WriteEnd {
     }
 
     /// Makes `count` bytes that were written at [`place`](Self::place) visible.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn commit(&mut self, count: u64) -> Done<()> {
-        self.writer.commit(self.core.cursors(), count).map_err(failure)?;
-        self.offset += count;
-        if self.offset >= self.core.shape.bytes {
-            self.offset -= self.core.shape.bytes;
+        let header = self.core.header;
+        if self.writer.commit(&header.tail.0, &header.events.items, count) {
+            self.settle(count)?;
         }
         Ok(())
+    }
+
+    #[cold]
+    fn settle(&mut self, count: u64) -> Done<()> {
+        self.writer.settle(self.core.cursors(), count).map_err(failure)
     }
 
     /// In a ring that overwrites, behind each commit: the oldest go where there are too many now.
@@ -320,7 +337,7 @@ impl WriteEnd {
     }
 
     /// One record of `count` bytes, written by `fill`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn try_write(&mut self, count: u64, fill: impl FnOnce(*mut u8)) -> Done<()> {
         if self.station.is_ready() && self.writer.room() >= count {
             fill(self.place());
@@ -330,6 +347,7 @@ impl WriteEnd {
     }
 
     #[cold]
+    #[inline(never)]
     fn try_write_slowly(&mut self, count: u64, fill: impl FnOnce(*mut u8)) -> Done<()> {
         if let Err(failure) = self.room(count) {
             self.or_dead(failure, count, false)?;
@@ -481,16 +499,19 @@ impl Drop for WriteEnd {
 
 /// The reading end.
 pub(crate) struct ReadEnd {
-    pub core: Core,
     reader: Reader,
-    /// Where the head's byte lies in the storage.
-    offset: u64,
+    /// See [`Core::base`]; for all positions that the reader knows of.
+    base: *const u8,
     station: Station,
+    pub core: Core,
 }
+
+// SAFETY: as for `WriteEnd`.
+unsafe impl Send for ReadEnd {}
 
 impl ReadEnd {
     pub(crate) fn new(core: Core) -> Self {
-        Self { core, reader: Reader::new(), offset: 0, station: Station::new() }
+        Self { reader: Reader::new(), base: core.base(0), station: Station::new(), core }
     }
 
     #[inline]
@@ -516,16 +537,15 @@ impl ReadEnd {
         tally(&core.header.tallies.dropped, dropped.checked_div(each).unwrap_or(1).min(dropped));
         self.station.me = me;
         self.reader = reader;
-        self.offset = self.reader.head() % self.core.shape.bytes;
+        self.base = self.core.base(self.reader.head());
         self.station.process = process;
         Ok(())
     }
 
     /// The oldest byte.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn place(&self) -> *const u8 {
-        // SAFETY: less than the length of the first copy.
-        unsafe { self.core.mirror.start().add(self.offset as usize) }
+        self.base.wrapping_add(self.reader.head() as usize)
     }
 
     /// Bytes that can be read, contiguous: at least one record's.
@@ -540,6 +560,7 @@ impl ReadEnd {
 
     #[cold]
     fn look(&mut self) -> Done<u64> {
+        self.base = self.core.base(self.reader.head());
         self.reader.look(self.core.cursors()).map_err(failure)
     }
 
@@ -587,13 +608,10 @@ impl ReadEnd {
     }
 
     /// `count` bytes have been read for good.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn consume(&mut self, count: u64) {
-        self.reader.consume(self.core.cursors(), count);
-        self.offset += count;
-        if self.offset >= self.core.shape.bytes {
-            self.offset -= self.core.shape.bytes;
-        }
+        let header = self.core.header;
+        self.reader.consume(&header.reader.head, &header.events.space, count);
     }
 
     /// `count` bytes at most are going to be handed out in place; for how many that is done, and for the how-manieth
@@ -618,24 +636,41 @@ impl ReadEnd {
         self.reader.unclaim(self.core.cursors());
     }
 
-    /// One record, read by `read` from its first byte on, whose length it is told, and taken if `read` says so.
-    #[inline]
+    /// One record, read by `read` from its first byte on, whose length it is told; taken unless `read` refuses.
+    #[inline(always)]
     pub(crate) fn try_read<T>(
         &mut self,
         mut read: impl FnMut(*const u8, u64) -> Done<T>,
     ) -> Done<T> {
         if self.station.is_ready() && self.reader.available() > 0 {
-            return self.read_one(read);
+            return self.read_one(&mut read);
         }
+        self.try_read_slowly(&mut read)
+    }
+
+    /// The same for an item of a known size.
+    #[inline(always)]
+    pub(crate) fn try_read_item<T>(&mut self, size: u64, read: impl Fn(*const u8) -> T) -> Done<T> {
+        if self.station.is_ready() && self.reader.available() >= size {
+            let value = read(self.place());
+            self.consume(size);
+            return Ok(value);
+        }
+        self.try_read_slowly(&mut |place, _| Ok(read(place)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn try_read_slowly<T>(&mut self, read: &mut impl FnMut(*const u8, u64) -> Done<T>) -> Done<T> {
         if self.core.overwrites() {
-            return self.read_overwritten(&mut read);
+            return self.read_overwritten(read);
         }
         self.available_or_dead()?;
         self.read_one(read)
     }
 
-    #[inline]
-    fn read_one<T>(&mut self, mut read: impl FnMut(*const u8, u64) -> Done<T>) -> Done<T> {
+    #[inline(always)]
+    fn read_one<T>(&mut self, read: &mut impl FnMut(*const u8, u64) -> Done<T>) -> Done<T> {
         let count = self.record(self.reader.available())?;
         let value = read(self.place(), count)?;
         self.consume(count);

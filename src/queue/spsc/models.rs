@@ -74,7 +74,14 @@ impl Heap {
             // SAFETY: the room is the writer's.
             unsafe { *cell = value }
         });
-        writer.commit(self.cursors(), 1)
+        self.commit(writer)
+    }
+
+    fn commit(&self, writer: &mut Writer) -> Result<(), Refusal> {
+        if writer.commit(&self.tail, &self.items, 1) {
+            writer.settle(self.cursors(), 1)?;
+        }
+        Ok(())
     }
 
     fn front(&self, reader: &mut Reader) -> Result<u64, Refusal> {
@@ -89,7 +96,7 @@ impl Heap {
 
     fn pop(&self, reader: &mut Reader) -> Result<u64, Refusal> {
         let value = self.front(reader)?;
-        reader.consume(self.cursors(), 1);
+        reader.consume(&self.head, &self.space, 1);
         Ok(value)
     }
 
@@ -105,14 +112,13 @@ impl Heap {
         let length = |_| Some(1);
         let before = writer.make_room(self.cursors(), 1, length)?;
         self.word(writer.tail()).store(value, Ordering::Relaxed);
-        writer.commit(self.cursors(), 1)?;
+        self.commit(writer)?;
         Ok(before + writer.overwrite(self.cursors(), self.limit, length)?)
     }
 
     fn pop_overwritten(&self, reader: &mut Reader) -> Result<u64, Refusal> {
         loop {
             reader.catch_up(self.cursors());
-            let overtaken = || self.head.load(Ordering::Acquire) != reader.head();
             let head = reader.head();
             match Reader::look(reader, self.cursors()) {
                 Err(Refusal::Corrupt) if self.head.load(Ordering::Acquire) != head => continue,
@@ -288,7 +294,7 @@ fn a_claim_of_a_vanished_reader_comes_again() {
         assert_eq!(heap.front(&mut reader), Ok(10));
         assert_eq!(reader.handed_out(heap.cursors()), 1);
         assert_eq!(reader.claim(heap.cursors(), 1), 2);
-        reader.consume(heap.cursors(), 1);
+        reader.consume(&heap.head, &heap.space, 1);
         thread.join().unwrap().unwrap();
         assert_eq!(heap.front(&mut reader), Ok(20));
         assert_eq!(reader.handed_out(heap.cursors()), 0);

@@ -17,7 +17,7 @@ impl<T: Pod> RingProducer<T> {
     #[inline]
     fn put(&mut self, value: T) -> std::result::Result<(), Failure> {
         // SAFETY: `try_write` found room for so many bytes there, aligned as the item is.
-        self.end.try_write(Self::SIZE, |place| unsafe { place.cast::<T>().write(value) })
+        self.end.try_write(Self::SIZE, move |place| unsafe { place.cast::<T>().write(value) })
     }
 
     /// Pushes without waiting.
@@ -57,7 +57,9 @@ impl<T: Pod> RingProducer<T> {
             Err(failure) if failure.is_full() => {
                 let again = self.end.wait(Self::SIZE, deadline.into(), |end| {
                     // SAFETY: as in `put`.
-                    end.try_write(Self::SIZE, |place| unsafe { place.cast::<T>().write(value) })
+                    end.try_write(Self::SIZE, move |place| unsafe {
+                        place.cast::<T>().write(value)
+                    })
                 });
                 again.map_err(|failure| failure.push(value))
             }
@@ -177,7 +179,7 @@ impl<T: Pod> RingProducer<T> {
         let done = match values {
             &[value] => self.end.wait_if(Self::SIZE, deadline, |end| {
                 // SAFETY: as in `put`.
-                end.try_write(Self::SIZE, |place| unsafe { place.cast::<T>().write(value) })
+                end.try_write(Self::SIZE, move |place| unsafe { place.cast::<T>().write(value) })
             }),
             _ => {
                 let room = self.end.room_for_one(size_of_val(values) as u64, deadline);
@@ -236,7 +238,9 @@ impl<T: Pod> RingConsumer<T> {
     #[inline]
     pub fn try_pop(&mut self) -> Popped<T> {
         // SAFETY: `try_read` found the bytes of an item there; any are a `T`.
-        self.end.try_read(|place, _| Ok(unsafe { place.cast::<T>().read() })).map_err(Failure::pop)
+        self.end
+            .try_read_item(Self::SIZE, |place| unsafe { place.cast::<T>().read() })
+            .map_err(Failure::pop)
     }
 
     /// Pops, waiting for an item.
@@ -259,7 +263,7 @@ impl<T: Pod> RingConsumer<T> {
                 .end
                 .wait(deadline.into(), |end| {
                     // SAFETY: as in `try_pop`.
-                    end.try_read(|place, _| Ok(unsafe { place.cast::<T>().read() }))
+                    end.try_read_item(Self::SIZE, |place| unsafe { place.cast::<T>().read() })
                 })
                 .map_err(Failure::pop),
             other => other,
