@@ -4,7 +4,7 @@
  * Generated from src/ffi; not to be edited.
  *
  * OVERVIEW
- *   Values, arrays, mutexes and queues are objects in shared memory. Each is made or opened at a place:
+ *   Values, arrays, mutexes, queues and rings are objects in shared memory. Each is made or opened at a place:
  *     (NULL, NULL)        an anonymous segment of its own; forked children inherit it
  *     (NULL, "name")      a segment of its own with that name, in /dev/shm, mode 0600
  *     (segment, "name")   one of several objects of a segment
@@ -32,6 +32,7 @@
  *   | const mpshm_segment_t, _value_t, _array_t | any            | usable                           | no             |
  *   | const mpshm_mutex_t                     | any; the owner is a thread | usable; a held lock stays the parent's | no |
  *   | mpshm_queue_t (const: length and so on) | one, see mpshm_queue_clone | usable; what is reserved or claimed stays the parent's | no |
+ *   | mpshm_ring_t (const: length and so on) | one, see mpshm_ring_clone | usable; producer and consumer stay the parent's, and so does what is reserved or claimed | no |
  *   | const mpshm_process_t, _pool_t, _task_t | any              | MPSHM_EFORKED                    | no             |
  *   | const mpshm_canceller_t                 | any              | usable                           | mpshm_canceller_cancel() only |
  *   A handle is closed by one thread, when no other uses it.
@@ -207,6 +208,19 @@
 // Items are unfinished until mpshm_queue_task_done(); mpshm_queue_join() waits until none is.
 #define MPSHM_QUEUE_JOINABLE 16
 
+// A push into a full ring fails at once, also one that would wait.
+#define MPSHM_RING_FULL_FAILS 1
+
+// A push into a full ring takes the oldest items out, which are counted. Such a ring is not read in place.
+#define MPSHM_RING_FULL_OVERWRITES 2
+
+// What a consumer had claimed when it died is dropped, not delivered again.
+#define MPSHM_RING_AT_MOST_ONCE 4
+
+// The stream ends when one of its ends does: it is shut down when the producer's or the consumer's handle is closed, and
+// says EPEERDEAD when the other end died.
+#define MPSHM_RING_FOLLOW_ENDS 8
+
 // Attach also to a segment that belongs to another user.
 #define MPSHM_SEGMENT_OF_ANY_USER 1
 
@@ -247,6 +261,12 @@ typedef struct mpshm_process_t mpshm_process_t;
 // A bounded queue in shared memory, for any number of producers and consumers. A handle is used by one
 // thread at a time; mpshm_queue_clone() gives another. It works on both sides of a fork.
 typedef struct mpshm_queue_t mpshm_queue_t;
+
+// A bounded stream in shared memory, from one producer to one consumer. Whoever uses a handle first to push (reserve)
+// in a process is the producer until that handle is closed, or its process dies; the same for the consumer; to
+// others such calls say EBUSY. A handle is used by one thread at a time; mpshm_ring_clone() gives another. It works on both
+// sides of a fork.
+typedef struct mpshm_ring_t mpshm_ring_t;
 
 // A mapped segment. Objects keep it mapped, so it may be closed before them.
 typedef struct mpshm_segment_t mpshm_segment_t;
@@ -348,6 +368,27 @@ typedef struct mpshm_queue_counters_t {
   // Dead participants that were repaired after.
   uint64_t repairs;
 } mpshm_queue_counters_t;
+
+// How a ring is made, or which one is expected. Set by mpshm_ring_options_init(), then changed.
+typedef struct mpshm_ring_options_t {
+  // Bytes of this struct, as mpshm_ring_options_init() sets it.
+  size_t struct_size;
+  // MPSHM_RING_ flags, or 0.
+  uint64_t flags;
+  // Items that the ring holds, exactly; of messages, bytes: each takes its length, rounded up to a multiple of 8, and
+  // 8 more (the last 8 do not count, so that one message of `capacity` bytes fits). 65536 by default.
+  uint64_t capacity;
+  // Bytes of an item; 0, the default, for messages of 0 to `capacity` bytes.
+  size_t item_size;
+  // Alignment of an item; 0 = the largest power of two up to 8 that divides
+  // item_size. Rust's side has to agree: give `_Alignof` of the type.
+  size_t item_align;
+  // MPSHM_BYTES, a scalar's code (item_size and item_align may then be 0), or a number from 256 on that
+  // tells the user's types apart.
+  uint32_t type_code;
+  // 0.
+  uint32_t reserved;
+} mpshm_ring_options_t;
 
 // How a segment is made or attached to. Set by mpshm_segment_options_init(), then changed.
 typedef struct mpshm_segment_options_t {
@@ -779,6 +820,148 @@ MPSHM_MUST_USE
 int mpshm_queue_counters(const struct mpshm_queue_t *queue,
                          struct mpshm_queue_counters_t *counters);
 
+// Sets the defaults: 65536 bytes of messages.
+MPSHM_MUST_USE int mpshm_ring_options_init(struct mpshm_ring_options_t *options);
+
+// Bytes that such a ring needs in a segment of ordinary pages. `options` may be NULL.
+MPSHM_MUST_USE int mpshm_ring_size_for(const struct mpshm_ring_options_t *options, uint64_t *bytes);
+
+// Makes a ring; `options` may be NULL. Place and errors as mpshm_value_create(); ESYSTEM without membarrier(2).
+MPSHM_MUST_USE
+int mpshm_ring_create(const struct mpshm_segment_t *segment,
+                      const char *name,
+                      const struct mpshm_ring_options_t *options,
+                      struct mpshm_ring_t **ring);
+
+// Opens a ring, whose items must be as `options` say (NULL: messages); it has its own capacity.
+MPSHM_MUST_USE
+int mpshm_ring_open(const struct mpshm_segment_t *segment,
+                    const char *name,
+                    const struct mpshm_ring_options_t *options,
+                    struct mpshm_ring_t **ring);
+
+// Opens a ring, or makes it.
+MPSHM_MUST_USE
+int mpshm_ring_open_or_create(const struct mpshm_segment_t *segment,
+                              const char *name,
+                              const struct mpshm_ring_options_t *options,
+                              struct mpshm_ring_t **ring);
+
+// Another handle of the same ring, for another thread. It is neither producer nor consumer yet.
+MPSHM_MUST_USE int mpshm_ring_clone(const struct mpshm_ring_t *ring, struct mpshm_ring_t **other);
+
+// Closes the handle; NULL is a no-op. It is no longer the ring's producer or consumer; what it has reserved is given up,
+// what it has claimed is delivered again. To end the stream for both sides, see mpshm_ring_shutdown().
+void mpshm_ring_close(struct mpshm_ring_t *ring);
+
+// Pushes a copy of `length` bytes (for a ring of items: exactly an item's), waiting for room at most
+// `timeout_ns`. Visible to the consumer on return.
+// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD (full, and the consumer died), ETOOBIG, EBUSY (somebody
+// else is the producer, or room is reserved), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_ring_push(struct mpshm_ring_t *ring,
+                    const void *data,
+                    size_t length,
+                    int64_t timeout_ns);
+
+// Pops the oldest item or message into `buffer` of `size` bytes, waiting for one at most `timeout_ns`; `*length`, unless
+// that is NULL, gets its length. A message that the buffer is too short for stays: ETOOBIG.
+// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EPEERDEAD (drained, and the producer
+// died), EBUSY (somebody else is the consumer, or something is claimed), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_ring_pop(struct mpshm_ring_t *ring,
+                   void *buffer,
+                   size_t size,
+                   int64_t timeout_ns,
+                   size_t *length);
+
+// Pushes copies of `count` items that lie one behind the other at `data`, in their order, waiting for room at most
+// `timeout_ns`; those that find room at a time become visible at once. In a ring of messages, `lengths` has the bytes of
+// each; else it is NULL. `*pushed`, unless that is NULL, gets how many were pushed, also when it fails: ETIMEDOUT,
+// ECLOSED, EPEERDEAD, ETOOBIG, EBUSY, EINTERRUPTED. With a time-out of 0 as many are pushed as fit; EFULL when none does.
+MPSHM_MUST_USE
+int mpshm_ring_push_many(struct mpshm_ring_t *ring,
+                         const void *data,
+                         const size_t *lengths,
+                         size_t count,
+                         int64_t timeout_ns,
+                         size_t *pushed);
+
+// Pops up to `most` items into `buffer` of `size` bytes, one behind the other, as many as there are and fit, waiting
+// for the first one at most `timeout_ns`. `lengths`, unless that is NULL, gets the bytes of each (it has room for
+// `most`), and `*popped` how many there are. Errors as mpshm_ring_pop(), and then none was popped.
+MPSHM_MUST_USE
+int mpshm_ring_pop_many(struct mpshm_ring_t *ring,
+                        void *buffer,
+                        size_t size,
+                        size_t most,
+                        int64_t timeout_ns,
+                        size_t *lengths,
+                        size_t *popped);
+
+// Reserves contiguous room for `count` items, or for one message of up to `count` bytes, at `*data`; once for each
+// handle. Then mpshm_ring_commit() or mpshm_ring_abort(). Waits for room at most `timeout_ns`.
+// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD, ETOOBIG, EBUSY, EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_ring_reserve(struct mpshm_ring_t *ring,
+                       size_t count,
+                       int64_t timeout_ns,
+                       void **data);
+
+// Pushes the first `count` items of what was reserved, or its first `count` bytes as one message: visible to the
+// consumer on return, all at once. Errors: ECLOSED (nothing is reserved any more), ETOOBIG (more than was reserved),
+// ENOTOWNER (nothing is reserved).
+MPSHM_MUST_USE
+int mpshm_ring_commit(struct mpshm_ring_t *ring,
+                      size_t count);
+
+// Gives what was reserved up; nothing is pushed. ENOTOWNER when nothing is reserved.
+MPSHM_MUST_USE int mpshm_ring_abort(struct mpshm_ring_t *ring);
+
+// Claims up to `most` items, or the oldest message, to be read in place: `*count` items, or bytes, contiguous at
+// `*data`; once for each handle. Then mpshm_ring_release() or mpshm_ring_give_back(). If this process dies with the
+// claim, it is delivered again. Waits for the first item at most `timeout_ns`.
+// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD, EBUSY, EINVAL (`most` is 0; a ring that overwrites),
+// EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_ring_claim(struct mpshm_ring_t *ring,
+                     size_t most,
+                     int64_t timeout_ns,
+                     const void **data,
+                     size_t *count);
+
+// How often what is claimed has been handed out, this time included: 1 is the ordinary case.
+MPSHM_MUST_USE int mpshm_ring_deliveries(const struct mpshm_ring_t *ring, uint64_t *deliveries);
+
+// Ends the claim: its first `count` items are consumed, the others come next. Of a message, `count` is its length.
+// Errors: ENOTOWNER (nothing is claimed), ETOOBIG, EINVAL (a part of a message); the claim stays then.
+MPSHM_MUST_USE
+int mpshm_ring_release(struct mpshm_ring_t *ring,
+                       size_t count);
+
+// Ends the claim: what was claimed stays in the ring, and is delivered again. ENOTOWNER when nothing is claimed.
+MPSHM_MUST_USE
+int mpshm_ring_give_back(struct mpshm_ring_t *ring);
+
+// Ends the stream for both sides: pushes say ECLOSED, pops too once everything has been taken. By anybody, also twice.
+MPSHM_MUST_USE
+int mpshm_ring_shutdown(const struct mpshm_ring_t *ring);
+
+// Whether the ring was shut down.
+MPSHM_MUST_USE int mpshm_ring_is_shut_down(const struct mpshm_ring_t *ring, bool *shut_down);
+
+// Items, or messages, that can be popped: exact when nobody else acts, else true at some moment of the call.
+MPSHM_MUST_USE int mpshm_ring_length(const struct mpshm_ring_t *ring, uint64_t *length);
+
+// Items, or bytes, as the ring was made for.
+MPSHM_MUST_USE int mpshm_ring_capacity(const struct mpshm_ring_t *ring, uint64_t *capacity);
+
+// Sets `*counters`, whose struct_size the caller has set. In a ring of messages, `pushed` and `popped` are bytes, with
+// 8 for the length of each.
+MPSHM_MUST_USE
+int mpshm_ring_counters(const struct mpshm_ring_t *ring,
+                        struct mpshm_queue_counters_t *counters);
+
 // Sets the defaults.
 MPSHM_MUST_USE int mpshm_segment_options_init(struct mpshm_segment_options_t *options);
 
@@ -1427,6 +1610,148 @@ MPSHM_MUST_USE int mpshm_queue_capacity(const struct mpshm_queue_t *queue, uint6
 
 // Bytes of the longest message, or of an item.
 MPSHM_MUST_USE int mpshm_queue_message_max(const struct mpshm_queue_t *queue, uint64_t *bytes);
+
+// Sets the defaults: 65536 bytes of messages.
+MPSHM_MUST_USE int mpshm_ring_options_init(struct mpshm_ring_options_t *options);
+
+// Bytes that such a ring needs in a segment of ordinary pages. `options` may be NULL.
+MPSHM_MUST_USE int mpshm_ring_size_for(const struct mpshm_ring_options_t *options, uint64_t *bytes);
+
+// Makes a ring; `options` may be NULL. Place and errors as mpshm_value_create(); ESYSTEM without membarrier(2).
+MPSHM_MUST_USE
+int mpshm_ring_create(const struct mpshm_segment_t *segment,
+                      const char *name,
+                      const struct mpshm_ring_options_t *options,
+                      struct mpshm_ring_t **ring);
+
+// Opens a ring, whose items must be as `options` say (NULL: messages); it has its own capacity.
+MPSHM_MUST_USE
+int mpshm_ring_open(const struct mpshm_segment_t *segment,
+                    const char *name,
+                    const struct mpshm_ring_options_t *options,
+                    struct mpshm_ring_t **ring);
+
+// Opens a ring, or makes it.
+MPSHM_MUST_USE
+int mpshm_ring_open_or_create(const struct mpshm_segment_t *segment,
+                              const char *name,
+                              const struct mpshm_ring_options_t *options,
+                              struct mpshm_ring_t **ring);
+
+// Another handle of the same ring, for another thread. It is neither producer nor consumer yet.
+MPSHM_MUST_USE int mpshm_ring_clone(const struct mpshm_ring_t *ring, struct mpshm_ring_t **other);
+
+// Closes the handle; NULL is a no-op. It is no longer the ring's producer or consumer; what it has reserved is given up,
+// what it has claimed is delivered again. To end the stream for both sides, see mpshm_ring_shutdown().
+void mpshm_ring_close(struct mpshm_ring_t *ring);
+
+// Pushes a copy of `length` bytes (for a ring of items: exactly an item's), waiting for room at most
+// `timeout_ns`. Visible to the consumer on return.
+// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD (full, and the consumer died), ETOOBIG, EBUSY (somebody
+// else is the producer, or room is reserved), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_ring_push(struct mpshm_ring_t *ring,
+                    const void *data,
+                    size_t length,
+                    int64_t timeout_ns);
+
+// Pops the oldest item or message into `buffer` of `size` bytes, waiting for one at most `timeout_ns`; `*length`, unless
+// that is NULL, gets its length. A message that the buffer is too short for stays: ETOOBIG.
+// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EPEERDEAD (drained, and the producer
+// died), EBUSY (somebody else is the consumer, or something is claimed), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_ring_pop(struct mpshm_ring_t *ring,
+                   void *buffer,
+                   size_t size,
+                   int64_t timeout_ns,
+                   size_t *length);
+
+// Pushes copies of `count` items that lie one behind the other at `data`, in their order, waiting for room at most
+// `timeout_ns`; those that find room at a time become visible at once. In a ring of messages, `lengths` has the bytes of
+// each; else it is NULL. `*pushed`, unless that is NULL, gets how many were pushed, also when it fails: ETIMEDOUT,
+// ECLOSED, EPEERDEAD, ETOOBIG, EBUSY, EINTERRUPTED. With a time-out of 0 as many are pushed as fit; EFULL when none does.
+MPSHM_MUST_USE
+int mpshm_ring_push_many(struct mpshm_ring_t *ring,
+                         const void *data,
+                         const size_t *lengths,
+                         size_t count,
+                         int64_t timeout_ns,
+                         size_t *pushed);
+
+// Pops up to `most` items into `buffer` of `size` bytes, one behind the other, as many as there are and fit, waiting
+// for the first one at most `timeout_ns`. `lengths`, unless that is NULL, gets the bytes of each (it has room for
+// `most`), and `*popped` how many there are. Errors as mpshm_ring_pop(), and then none was popped.
+MPSHM_MUST_USE
+int mpshm_ring_pop_many(struct mpshm_ring_t *ring,
+                        void *buffer,
+                        size_t size,
+                        size_t most,
+                        int64_t timeout_ns,
+                        size_t *lengths,
+                        size_t *popped);
+
+// Reserves contiguous room for `count` items, or for one message of up to `count` bytes, at `*data`; once for each
+// handle. Then mpshm_ring_commit() or mpshm_ring_abort(). Waits for room at most `timeout_ns`.
+// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD, ETOOBIG, EBUSY, EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_ring_reserve(struct mpshm_ring_t *ring,
+                       size_t count,
+                       int64_t timeout_ns,
+                       void **data);
+
+// Pushes the first `count` items of what was reserved, or its first `count` bytes as one message: visible to the
+// consumer on return, all at once. Errors: ECLOSED (nothing is reserved any more), ETOOBIG (more than was reserved),
+// ENOTOWNER (nothing is reserved).
+MPSHM_MUST_USE
+int mpshm_ring_commit(struct mpshm_ring_t *ring,
+                      size_t count);
+
+// Gives what was reserved up; nothing is pushed. ENOTOWNER when nothing is reserved.
+MPSHM_MUST_USE int mpshm_ring_abort(struct mpshm_ring_t *ring);
+
+// Claims up to `most` items, or the oldest message, to be read in place: `*count` items, or bytes, contiguous at
+// `*data`; once for each handle. Then mpshm_ring_release() or mpshm_ring_give_back(). If this process dies with the
+// claim, it is delivered again. Waits for the first item at most `timeout_ns`.
+// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD, EBUSY, EINVAL (`most` is 0; a ring that overwrites),
+// EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_ring_claim(struct mpshm_ring_t *ring,
+                     size_t most,
+                     int64_t timeout_ns,
+                     const void **data,
+                     size_t *count);
+
+// How often what is claimed has been handed out, this time included: 1 is the ordinary case.
+MPSHM_MUST_USE int mpshm_ring_deliveries(const struct mpshm_ring_t *ring, uint64_t *deliveries);
+
+// Ends the claim: its first `count` items are consumed, the others come next. Of a message, `count` is its length.
+// Errors: ENOTOWNER (nothing is claimed), ETOOBIG, EINVAL (a part of a message); the claim stays then.
+MPSHM_MUST_USE
+int mpshm_ring_release(struct mpshm_ring_t *ring,
+                       size_t count);
+
+// Ends the claim: what was claimed stays in the ring, and is delivered again. ENOTOWNER when nothing is claimed.
+MPSHM_MUST_USE
+int mpshm_ring_give_back(struct mpshm_ring_t *ring);
+
+// Ends the stream for both sides: pushes say ECLOSED, pops too once everything has been taken. By anybody, also twice.
+MPSHM_MUST_USE
+int mpshm_ring_shutdown(const struct mpshm_ring_t *ring);
+
+// Whether the ring was shut down.
+MPSHM_MUST_USE int mpshm_ring_is_shut_down(const struct mpshm_ring_t *ring, bool *shut_down);
+
+// Items, or messages, that can be popped: exact when nobody else acts, else true at some moment of the call.
+MPSHM_MUST_USE int mpshm_ring_length(const struct mpshm_ring_t *ring, uint64_t *length);
+
+// Items, or bytes, as the ring was made for.
+MPSHM_MUST_USE int mpshm_ring_capacity(const struct mpshm_ring_t *ring, uint64_t *capacity);
+
+// Sets `*counters`, whose struct_size the caller has set. In a ring of messages, `pushed` and `popped` are bytes, with
+// 8 for the length of each.
+MPSHM_MUST_USE
+int mpshm_ring_counters(const struct mpshm_ring_t *ring,
+                        struct mpshm_queue_counters_t *counters);
 
 // Sets the defaults.
 MPSHM_MUST_USE int mpshm_process_options_init(struct mpshm_process_options_t *options);

@@ -37,6 +37,7 @@ fn the_header_is_what_the_sources_say() {
         "array",
         "mutex",
         "queue",
+        "ring",
         "process",
         "pool",
         "canceller",

@@ -16,6 +16,7 @@ pub mod process;
 pub mod queue;
 pub mod queue_batch;
 pub mod queue_options;
+pub mod ring;
 pub mod segment;
 pub mod value;
 

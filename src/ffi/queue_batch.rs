@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::ffi::queue::{eight, mpshm_queue_t, pop, present, refused};
 use crate::ffi::{bytes, call, check_out, check_size, deadline, given, given_mut, invalid, put};
+use crate::queue::Counters;
 use std::ffi::{c_int, c_void};
 
 /// Pushes copies of `count` items that lie one behind the other at `data`, in their order, waiting for room at most
@@ -23,7 +24,7 @@ pub unsafe extern "C" fn mpshm_queue_push_many(
         // SAFETY: the caller's pointers; `lengths` has `count` numbers, and `data` the bytes that they say.
         let (queue, items) = unsafe {
             let queue = given_mut(queue, "queue")?;
-            (&*queue, items(queue, data, lengths, count)?)
+            (&*queue, items(queue.item_size, data, lengths, count)?)
         };
         present(queue)?;
         let waits = timeout_ns != 0;
@@ -60,22 +61,22 @@ pub unsafe extern "C" fn mpshm_queue_push_many(
 
 /// # Safety
 /// As `mpshm_queue_push_many` asks of its caller.
-unsafe fn items<'a>(
-    queue: &mpshm_queue_t,
+pub(super) unsafe fn items<'a>(
+    item_size: usize,
     data: *const c_void,
     lengths: *const usize,
     count: usize,
 ) -> Result<Vec<&'a [u8]>> {
-    if (queue.item_size == 0) == lengths.is_null() && count > 0 {
+    if (item_size == 0) == lengths.is_null() && count > 0 {
         return Err(invalid(
-            "lengths are given for messages, and only for those: the queue has items of one size, or lengths is NULL",
+            "lengths are given for messages, and only for those: its items are of one size, or lengths is NULL",
         ));
     }
     let mut items = Vec::with_capacity(count.min(1 << 16));
     let mut at = 0usize;
     for index in 0..count {
         let length = if lengths.is_null() {
-            queue.item_size
+            item_size
         } else {
             // SAFETY: the caller's word.
             unsafe { lengths.add(index).read_unaligned() }
@@ -186,14 +187,19 @@ pub unsafe extern "C" fn mpshm_queue_counters(
         // SAFETY: the caller's pointers.
         let (queue, into) = unsafe { (given(queue, "queue")?, given_mut(counters, "counters")?) };
         check_size::<mpshm_queue_counters_t>(into.struct_size)?;
-        let now = queue.core.counters()?;
-        into.pushed = now.pushed;
-        into.popped = now.popped;
-        into.overwritten = now.overwritten;
-        into.redelivered = now.redelivered;
-        into.dropped = now.dropped;
-        into.waits = now.waits;
-        into.repairs = now.repairs;
+        into.set(queue.core.counters()?);
         Ok(())
     })
+}
+
+impl mpshm_queue_counters_t {
+    pub(super) fn set(&mut self, now: Counters) {
+        self.pushed = now.pushed;
+        self.popped = now.popped;
+        self.overwritten = now.overwritten;
+        self.redelivered = now.redelivered;
+        self.dropped = now.dropped;
+        self.waits = now.waits;
+        self.repairs = now.repairs;
+    }
 }

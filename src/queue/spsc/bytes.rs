@@ -3,51 +3,20 @@
 //! A message lies behind its length, on a multiple of eight, and is contiguous wherever it begins, for the storage is
 //! mapped twice.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::os::clock::Deadline;
 use crate::queue::error::{Failure, PopError, PushError};
 use crate::queue::mpmc::{Popped, Pushed};
-use crate::queue::spsc::end::WriteEnd;
+use crate::queue::spsc::core::{copy_out, message, write_message};
 use crate::queue::spsc::place::{RingClaim, RingReservation};
+use crate::queue::spsc::read_end::ReadEnd;
 use crate::queue::spsc::ring::{RingConsumer, RingProducer};
-use crate::queue::spsc::shape::{PREFIX, record};
 use std::io;
 
 type Reserved<'r> = std::result::Result<RingReservation<'r, u8>, PushError<()>>;
 type Done<T> = std::result::Result<T, Failure>;
 
-/// A message's length, and its bytes behind that.
-///
-/// # Safety
-/// There is room for the record of `message` at `place`.
-unsafe fn write(place: *mut u8, message: &[u8]) {
-    // SAFETY: as the caller says; records are aligned to eight.
-    unsafe {
-        place.cast::<u64>().write(message.len() as u64);
-        let bytes = place.add(PREFIX as usize);
-        bytes.copy_from_nonoverlapping(message.as_ptr(), message.len());
-    }
-}
-
-/// The bytes of a message, of which the length is known to be possible.
-///
-/// # Safety
-/// `count` bytes of a record can be read at `place`.
-unsafe fn read(place: *const u8, count: u64) -> Done<(*const u8, usize)> {
-    // SAFETY: as the caller says. The length may have changed since it was checked: it is checked again.
-    let length = unsafe { place.cast::<u64>().read_volatile() };
-    if length > count - PREFIX {
-        return Err(Failure::Failed(super::end::corrupt()));
-    }
-    // SAFETY: behind the prefix.
-    Ok((unsafe { place.add(PREFIX as usize) }, length as usize))
-}
-
 impl RingProducer<[u8]> {
-    fn record_of(length: usize) -> u64 {
-        record((length as u64).min(1 << 48))
-    }
-
     /// Pushes a copy of `message` without waiting.
     ///
     /// # Errors
@@ -60,9 +29,9 @@ impl RingProducer<[u8]> {
 
     #[inline]
     fn put(&mut self, message: &[u8]) -> Done<()> {
-        let count = Self::record_of(message.len());
+        let count = self.end.core.bytes_of(message.len());
         // SAFETY: there is room for the record.
-        self.end.try_write(count, |place| unsafe { write(place, message) })
+        self.end.try_write(count, |place| unsafe { write_message(place, message) })
     }
 
     /// Pushes a copy of `message`, waiting for room.
@@ -80,9 +49,9 @@ impl RingProducer<[u8]> {
     /// Those of [`push`](Self::push), and `TimedOut`.
     #[inline]
     pub fn push_timeout(&mut self, message: &[u8], deadline: impl Into<Deadline>) -> Pushed<()> {
-        let count = Self::record_of(message.len());
+        let count = self.end.core.bytes_of(message.len());
         // SAFETY: there is room for the record.
-        let put = |place| unsafe { write(place, message) };
+        let put = |place| unsafe { write_message(place, message) };
         self.end
             .wait(count, deadline.into(), |end| end.try_write(count, put))
             .map_err(|failure| failure.push(()))
@@ -135,28 +104,7 @@ impl RingProducer<[u8]> {
     }
 
     fn some<M: AsRef<[u8]>>(&mut self, messages: &[M], deadline: Option<Deadline>) -> Done<usize> {
-        let Some(first) = messages.first().map(AsRef::as_ref) else {
-            self.end.ready()?;
-            return Ok(0);
-        };
-        if self.end.core.overwrites() {
-            let messages = messages.iter().map(AsRef::as_ref);
-            return WriteEnd::as_many(messages, |message| self.put(message));
-        }
-        self.end.room_for_one(Self::record_of(first.len()), deadline)?;
-        let (mut bytes, mut count) = (0, 0);
-        for message in messages.iter().map(AsRef::as_ref) {
-            let next = Self::record_of(message.len());
-            if self.end.room(bytes + next).is_err() {
-                break;
-            }
-            // SAFETY: there is room for so many bytes, contiguous.
-            unsafe { write(self.end.place().add(bytes as usize), message) };
-            bytes += next;
-            count += 1;
-        }
-        self.end.commit(bytes)?;
-        Ok(count)
+        self.end.write_many(messages.iter().map(AsRef::as_ref), deadline)
     }
 
     /// Pushes copies of all of `messages`, or of none, without waiting: they become visible all at once.
@@ -195,7 +143,7 @@ impl RingProducer<[u8]> {
     }
 
     fn all<M: AsRef<[u8]>>(&mut self, messages: &[M], deadline: Option<Deadline>) -> Done<()> {
-        let bytes = messages.iter().map(|message| Self::record_of(message.as_ref().len()));
+        let bytes = messages.iter().map(|message| self.end.core.bytes_of(message.as_ref().len()));
         self.end.room_for_one(bytes.sum(), deadline)?;
         self.some(messages, None).map(|_| ())
     }
@@ -241,16 +189,16 @@ impl RingProducer<[u8]> {
 
     #[inline]
     fn reserved(&mut self, length: usize, deadline: Option<Deadline>) -> Reserved<'_> {
-        let room = self.end.room_for_one(Self::record_of(length), deadline);
+        let room = self.end.room_for_one(self.end.core.bytes_of(length), deadline);
         room.map_err(|failure| failure.push(()))?;
-        Ok(RingReservation::new(&mut self.end, length, true))
+        Ok(RingReservation::new(&mut self.end, length))
     }
 }
 
 impl RingConsumer<[u8]> {
     fn take(place: *const u8, count: u64) -> Done<Vec<u8>> {
         // SAFETY: `try_read` found so many bytes there.
-        let (bytes, length) = unsafe { read(place, count) }?;
+        let (bytes, length) = unsafe { message(place, count) }?;
         let mut message = Vec::with_capacity(length);
         // SAFETY: `read` checked the length; the vector has room for it.
         unsafe {
@@ -320,8 +268,7 @@ impl RingConsumer<[u8]> {
         buffer: &mut [u8],
         deadline: impl Into<Deadline>,
     ) -> Popped<usize> {
-        let read =
-            |end: &mut super::end::ReadEnd| end.try_read(|place, count| into(place, count, buffer));
+        let read = |end: &mut ReadEnd| end.try_read(|place, count| into(place, count, buffer));
         self.end.wait(deadline.into(), read).map_err(Failure::pop)
     }
 
@@ -393,15 +340,8 @@ impl RingConsumer<[u8]> {
 
     #[inline]
     fn claimed(&mut self, deadline: Option<Deadline>) -> Popped<RingClaim<'_, u8>> {
-        let claimed = self.end.claimable(1, deadline).and_then(|available| {
-            let count = self.end.record(available)?;
-            // SAFETY: so many bytes can be read there.
-            let (_, length) = unsafe { read(self.end.place(), count) }?;
-            Ok((count, length))
-        });
-        let (count, length) = claimed.map_err(Failure::pop)?;
-        let (_, deliveries) = self.end.claim(count);
-        Ok(RingClaim::new(&mut self.end, count, deliveries, PREFIX, length))
+        let claimed = self.end.claim_items(1, deadline).map_err(Failure::pop)?;
+        Ok(RingClaim::new(&mut self.end, claimed))
     }
 
     /// Pops until the ring is closed and drained, or its producer has died.
@@ -412,17 +352,8 @@ impl RingConsumer<[u8]> {
 
 /// A message into a buffer; refused when that is too short.
 fn into(place: *const u8, count: u64, buffer: &mut [u8]) -> Done<usize> {
-    // SAFETY: `try_read` found so many bytes there.
-    let (bytes, length) = unsafe { read(place, count) }?;
-    if length > buffer.len() {
-        return Err(Failure::Failed(Error::new(
-            ErrorKind::TooBig,
-            format!("the message has {length} bytes, the buffer {}", buffer.len()),
-        )));
-    }
-    // SAFETY: `read` checked the length, and the buffer has room for it.
-    unsafe { bytes.copy_to_nonoverlapping(buffer.as_mut_ptr(), length) };
-    Ok(length)
+    // SAFETY: `try_read` found so many bytes there; the buffer is a slice.
+    unsafe { copy_out(place, count, true, buffer.as_mut_ptr(), buffer.len()) }
 }
 
 /// Pops until [`PopError::Closed`], or another error: see [`RingConsumer::iter`](RingConsumer#method.iter-1).

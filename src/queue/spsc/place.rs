@@ -6,8 +6,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::plain::Pod;
 use crate::os::fork;
 use crate::queue::error::{Failure, PushError};
-use crate::queue::spsc::end::{ReadEnd, WriteEnd};
-use crate::queue::spsc::shape::{PREFIX, record};
+use crate::queue::spsc::read_end::{Claimed, ReadEnd};
+use crate::queue::spsc::write_end::WriteEnd;
 use std::marker::PhantomData;
 
 /// Room in a ring for some items, or for one message of bytes, contiguous: to be written, then
@@ -29,19 +29,15 @@ pub struct RingReservation<'r, T: Pod> {
     end: &'r mut WriteEnd,
     start: *mut T,
     length: usize,
-    /// Whether the items are a message.
-    framed: bool,
     process: u32,
 }
 
 impl<'r, T: Pod> RingReservation<'r, T> {
     /// There is room for the bytes.
     #[inline]
-    pub(super) fn new(end: &'r mut WriteEnd, length: usize, framed: bool) -> Self {
-        let start = end.place();
-        // SAFETY: the record's room is contiguous, and its length comes first.
-        let start = if framed { unsafe { start.add(PREFIX as usize) } } else { start };
-        Self { end, start: start.cast(), length, framed, process: fork::generation() }
+    pub(super) fn new(end: &'r mut WriteEnd, length: usize) -> Self {
+        let start = end.first();
+        Self { end, start: start.cast(), length, process: fork::generation() }
     }
 
     /// Where to write: [`len`](Self::len) items.
@@ -111,17 +107,7 @@ impl<'r, T: Pod> RingReservation<'r, T> {
         if let Err(error) = checked.and_then(|()| check_process(self.process, "reservation")) {
             return Err((self, error.into()));
         }
-        let bytes = if self.framed {
-            // SAFETY: the record begins here, aligned to eight; its room is ours.
-            unsafe { self.end.place().cast::<u64>().write(count as u64) };
-            record(count as u64)
-        } else {
-            (count * size_of::<T>()) as u64
-        };
-        match self.end.commit(bytes) {
-            Ok(()) if self.end.core.overwrites() => {
-                self.end.trim().map_err(|failure| (self, failure))
-            }
+        match self.end.commit_items(count) {
             Ok(()) => Ok(()),
             Err(failure) => Err((self, failure)),
         }
@@ -148,61 +134,44 @@ impl<'r, T: Pod> RingReservation<'r, T> {
 #[must_use = "dropped, it is released"]
 pub struct RingClaim<'r, T: Pod> {
     end: &'r mut ReadEnd,
-    start: *const T,
-    length: usize,
-    /// Bytes of the ring that are claimed.
-    bytes: u64,
-    deliveries: u64,
+    claimed: Claimed,
     process: u32,
     items: PhantomData<T>,
 }
 
 impl<'r, T: Pod> RingClaim<'r, T> {
-    /// `bytes` can be read, which are `length` items from `skip` on.
     #[inline]
-    pub(super) fn new(
-        end: &'r mut ReadEnd,
-        bytes: u64,
-        deliveries: u64,
-        skip: u64,
-        length: usize,
-    ) -> Self {
-        // SAFETY: inside the bytes that can be read, which are contiguous.
-        let start = unsafe { end.place().add(skip as usize) }.cast();
-        Self {
-            end,
-            start,
-            length,
-            bytes,
-            deliveries,
-            process: fork::generation(),
-            items: PhantomData,
-        }
+    pub(super) fn new(end: &'r mut ReadEnd, claimed: Claimed) -> Self {
+        Self { end, claimed, process: fork::generation(), items: PhantomData }
+    }
+
+    fn start(&self) -> *const T {
+        self.claimed.start.cast()
     }
 
     /// The first item; [`len`](Self::len) items can be read.
     #[must_use]
     pub fn as_ptr(&self) -> *const T {
-        self.start
+        self.start()
     }
 
     /// Items that are claimed; bytes of the message.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.length
+        self.claimed.count
     }
 
     /// Whether the message has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.length == 0
+        self.len() == 0
     }
 
     /// How often these items have been handed out, this time included: 1 is the ordinary case, more means that
     /// another may have worked on them.
     #[must_use]
     pub fn deliveries(&self) -> u32 {
-        u32::try_from(self.deliveries).unwrap_or(u32::MAX)
+        u32::try_from(self.claimed.deliveries).unwrap_or(u32::MAX)
     }
 
     /// One item.
@@ -210,9 +179,9 @@ impl<'r, T: Pod> RingClaim<'r, T> {
     /// # Errors
     /// `TooBig` when there is no such item.
     pub fn read(&self, index: usize) -> Result<T> {
-        check_range(index, 1, self.length, "claimed")?;
+        check_range(index, 1, self.len(), "claimed")?;
         // SAFETY: inside the claim, as just checked; any bytes are a `T`.
-        Ok(unsafe { self.start.add(index).read() })
+        Ok(unsafe { self.start().add(index).read() })
     }
 
     /// Copies items from `index` on into `buffer`, as many as it holds.
@@ -220,10 +189,10 @@ impl<'r, T: Pod> RingClaim<'r, T> {
     /// # Errors
     /// `TooBig` when they reach past the claim; nothing is copied then.
     pub fn read_at(&self, index: usize, buffer: &mut [T]) -> Result<()> {
-        check_range(index, buffer.len(), self.length, "claimed")?;
+        check_range(index, buffer.len(), self.len(), "claimed")?;
         // SAFETY: inside the claim, as just checked.
         unsafe {
-            self.start.add(index).copy_to_nonoverlapping(buffer.as_mut_ptr(), buffer.len());
+            self.start().add(index).copy_to_nonoverlapping(buffer.as_mut_ptr(), buffer.len());
         }
         Ok(())
     }
@@ -231,11 +200,11 @@ impl<'r, T: Pod> RingClaim<'r, T> {
     /// Copies what is claimed.
     #[must_use]
     pub fn to_vec(&self) -> Vec<T> {
-        let mut items = Vec::with_capacity(self.length);
+        let mut items = Vec::with_capacity(self.len());
         // SAFETY: as in `read_at`; the vector has room for them.
         unsafe {
-            self.start.copy_to_nonoverlapping(items.as_mut_ptr(), self.length);
-            items.set_len(self.length);
+            self.start().copy_to_nonoverlapping(items.as_mut_ptr(), self.len());
+            items.set_len(self.len());
         }
         items
     }
@@ -247,7 +216,7 @@ impl<'r, T: Pod> RingClaim<'r, T> {
     #[must_use]
     pub unsafe fn as_slice(&self) -> &[T] {
         // SAFETY: inside the claim; unchanging by the caller's word.
-        unsafe { std::slice::from_raw_parts(self.start, self.length) }
+        unsafe { std::slice::from_raw_parts(self.start(), self.len()) }
     }
 
     /// Ends the claim: all of it is consumed.
@@ -279,16 +248,25 @@ impl<'r, T: Pod> RingClaim<'r, T> {
         // In a forked child the claim is the parent's.
         if self.process == fork::generation() {
             self.end.consume(bytes);
-            if bytes < self.bytes {
+            if bytes < self.claimed.bytes {
                 self.end.unclaim();
             }
         }
     }
 
-    /// Ends the claim: the first `count` items are consumed, the others stay as if they had not been claimed.
-    pub(super) fn release_items(mut self, count: usize) -> Result<()> {
-        let checked = check_range(0, count, self.length, "claimed");
-        if checked.is_ok() {
+    /// Ends the claim: the first `count` items are consumed, the others come next, as if they had not been claimed. Of
+    /// a message, all or none.
+    ///
+    /// # Errors
+    /// `TooBig` when fewer are claimed, `Invalid` for a part of a message: then none is consumed, and they come again.
+    pub fn release_first(mut self, count: usize) -> Result<()> {
+        let mut checked = check_range(0, count, self.len(), "claimed");
+        if checked.is_ok() && count == self.len() {
+            self.consume(self.claimed.bytes);
+        } else if checked.is_ok() && self.end.core.is_framed() && count > 0 {
+            let text = format!("{count} of {} bytes of a message were released", self.len());
+            checked = Err(Error::new(ErrorKind::Invalid, text));
+        } else if checked.is_ok() {
             self.consume((count * size_of::<T>()) as u64);
         }
         std::mem::forget(self);
@@ -300,7 +278,7 @@ impl<T: Pod> Drop for RingClaim<'_, T> {
     #[inline]
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            self.consume(self.bytes);
+            self.consume(self.claimed.bytes);
         }
     }
 }
@@ -309,7 +287,7 @@ macro_rules! debug {
     ($name:ident) => {
         impl<T: Pod> std::fmt::Debug for $name<'_, T> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct(stringify!($name)).field("len", &self.length).finish_non_exhaustive()
+                f.debug_struct(stringify!($name)).field("len", &self.len()).finish_non_exhaustive()
             }
         }
     };

@@ -4,12 +4,13 @@ use crate::error::Result;
 use crate::layout::plain::TypeTag;
 use crate::queue::core::Counters;
 use crate::queue::options::{Item, QueueOptions};
-use crate::queue::spsc::end::{Core, ReadEnd, WriteEnd};
+use crate::queue::spsc::core::Core;
 use crate::queue::spsc::options::RingOptions;
+use crate::queue::spsc::read_end::ReadEnd;
+use crate::queue::spsc::write_end::WriteEnd;
 use crate::segment::Segment;
 use crate::segment::place::Place;
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering;
 
 /// A bounded first-in, first-out stream in shared memory, from one producer to one consumer: a few nanoseconds
 /// an item, between processes.
@@ -221,34 +222,6 @@ impl<T: ?Sized> Ring<T> {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.core.counters().unwrap_or_default()
-    }
-}
-
-impl Core {
-    pub(crate) fn is_full(&self) -> bool {
-        let least = match self.shape.plan.size {
-            0 => super::shape::PREFIX,
-            size => size.into(),
-        };
-        self.used().is_ok_and(|used| used + least > self.shape.limit)
-    }
-
-    pub(crate) fn counters(&self) -> Result<Counters> {
-        let (head, tail) = self.span()?;
-        let each = u64::from(self.shape.plan.size).max(1);
-        let tallies = &self.header.tallies;
-        let read = |tally: &crate::atomic::AtomicU64| tally.load(Ordering::Relaxed);
-        let overwritten = read(&tallies.overwritten);
-        let gone = if self.shape.plan.size == 0 { 0 } else { overwritten + read(&tallies.dropped) };
-        Ok(Counters {
-            pushed: tail / each,
-            popped: (head / each).saturating_sub(gone),
-            overwritten,
-            redelivered: read(&tallies.redelivered),
-            dropped: read(&tallies.dropped),
-            waits: read(&tallies.waits),
-            repairs: read(&tallies.repairs),
-        })
     }
 }
 

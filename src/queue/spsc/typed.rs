@@ -1,13 +1,13 @@
 //! Rings of plain items, `Ring<T>`: push and pop, slices in place.
 
-use crate::error::Result;
 use crate::layout::plain::Pod;
 use crate::os::clock::Deadline;
 use crate::queue::error::{Failure, PopError, PushError};
 use crate::queue::mpmc::{Popped, Pushed};
-use crate::queue::spsc::end::{ReadEnd, WriteEnd};
 use crate::queue::spsc::place::{RingClaim, RingReservation};
+use crate::queue::spsc::read_end::ReadEnd;
 use crate::queue::spsc::ring::{RingConsumer, RingProducer};
+use crate::queue::spsc::write_end::WriteEnd;
 
 type Reserved<'r, T> = std::result::Result<RingReservation<'r, T>, PushError<()>>;
 
@@ -224,7 +224,7 @@ impl<T: Pod> RingProducer<T> {
         let bytes = (count as u64).saturating_mul(Self::SIZE);
         let room = self.end.room_for_one(bytes, deadline);
         room.map_err(|failure| failure.push(()))?;
-        Ok(RingReservation::new(&mut self.end, count, false))
+        Ok(RingReservation::new(&mut self.end, count))
     }
 }
 
@@ -387,27 +387,13 @@ impl<T: Pod> RingConsumer<T> {
 
     #[inline]
     fn claimed(&mut self, most: usize, deadline: Option<Deadline>) -> Popped<RingClaim<'_, T>> {
-        self.end.claimable(most as u64, deadline).map_err(Failure::pop)?;
-        let (bytes, _) = self.front(most).map_err(Failure::pop)?;
-        let (bytes, deliveries) = self.end.claim(bytes);
-        let count = (bytes / Self::SIZE) as usize;
-        Ok(RingClaim::new(&mut self.end, bytes, deliveries, 0, count))
+        let claimed = self.end.claim_items(most, deadline).map_err(Failure::pop)?;
+        Ok(RingClaim::new(&mut self.end, claimed))
     }
 
     /// Pops until the ring is closed and drained, or its producer has died.
     pub fn iter(&mut self) -> RingIter<'_, T> {
         RingIter(self)
-    }
-}
-
-impl<T: Pod> RingClaim<'_, T> {
-    /// Ends the claim: the first `count` items are consumed, the others come next, as if they had not been claimed.
-    /// Of a message, all or nothing.
-    ///
-    /// # Errors
-    /// `TooBig` when fewer are claimed; then none is consumed.
-    pub fn release_first(self, count: usize) -> Result<()> {
-        self.release_items(count)
     }
 }
 

@@ -1,0 +1,337 @@
+//! The reading end of a ring: role, records in place, waiting for them, and what the death of the writer means.
+
+use crate::atomic::Ordering;
+use crate::error::{Error, ErrorKind, Result};
+use crate::os::clock::Deadline;
+use crate::os::fork;
+use crate::queue::core::tally;
+use crate::queue::error::Failure;
+use crate::queue::plan::Delivery;
+use crate::queue::ring::Refusal;
+use crate::queue::spsc::core::{Core, Done, corrupt, failure, message};
+use crate::queue::spsc::cursors::Reader;
+use crate::queue::spsc::options::RingOptions;
+use crate::queue::spsc::role;
+use crate::queue::spsc::station::{Station, wait};
+use crate::queue::spsc::words;
+use crate::wait::eventcount::Look;
+
+/// The reading end.
+pub(crate) struct ReadEnd {
+    reader: Reader,
+    /// See [`Core::base`]; for all positions that the reader knows of.
+    base: *const u8,
+    station: Station,
+    pub core: Core,
+}
+
+// SAFETY: as for `WriteEnd`.
+unsafe impl Send for ReadEnd {}
+
+impl ReadEnd {
+    pub(crate) fn new(core: Core) -> Self {
+        Self { reader: Reader::new(), base: core.base(0), station: Station::new(), core }
+    }
+
+    #[inline]
+    pub(crate) fn ready(&mut self) -> Result<()> {
+        if self.station.is_ready() { Ok(()) } else { self.take() }
+    }
+
+    #[cold]
+    fn take(&mut self) -> Result<()> {
+        let process = fork::generation();
+        let core = &self.core;
+        let (me, _) = core.take(&core.header.roles.reader, "consumer")?;
+        let drops = core.shape.plan.delivery == Delivery::AtMostOnce;
+        let started = Reader::start(core.cursors(), drops);
+        let (mut reader, dropped) = started.map_err(|_| {
+            role::leave(&core.header.roles.reader, me);
+            corrupt()
+        })?;
+        if core.overwrites() {
+            reader.catch_up(core.cursors());
+        }
+        let each = u64::from(core.shape.plan.size);
+        tally(&core.header.tallies.dropped, dropped.checked_div(each).unwrap_or(1).min(dropped));
+        self.station.me = me;
+        self.reader = reader;
+        self.base = self.core.base(self.reader.head());
+        self.station.process = process;
+        Ok(())
+    }
+
+    /// The oldest byte.
+    #[inline(always)]
+    pub(crate) fn place(&self) -> *const u8 {
+        self.base.wrapping_add(self.reader.head() as usize)
+    }
+
+    /// Bytes that can be read, contiguous: at least one record's.
+    #[inline]
+    pub(crate) fn available(&mut self) -> Done<u64> {
+        self.ready()?;
+        match self.reader.available() {
+            0 => self.look(),
+            some => Ok(some),
+        }
+    }
+
+    #[cold]
+    fn look(&mut self) -> Done<u64> {
+        self.base = self.core.base(self.reader.head());
+        self.reader.look(self.core.cursors()).map_err(failure)
+    }
+
+    /// The same, after another look when that is less than `wanted`.
+    #[inline]
+    pub(crate) fn available_up_to(&mut self, wanted: u64) -> Done<u64> {
+        let known = self.available()?;
+        if known >= wanted { Ok(known) } else { self.look() }
+    }
+
+    /// Bytes that can be claimed; waited for if there is a deadline.
+    #[inline]
+    pub(crate) fn claimable(&mut self, most: u64, deadline: Option<Deadline>) -> Done<u64> {
+        if self.station.is_ready() && self.reader.available() > 0 && most > 0 {
+            return Ok(self.reader.available());
+        }
+        self.claimable_slowly(most, deadline)
+    }
+
+    #[cold]
+    fn claimable_slowly(&mut self, most: u64, deadline: Option<Deadline>) -> Done<u64> {
+        if self.core.overwrites() {
+            return Err(RingOptions::no_claims().into());
+        }
+        if most == 0 {
+            let text = "0 items cannot be claimed: at least one is expected";
+            return Err(Error::new(ErrorKind::Invalid, text).into());
+        }
+        match deadline {
+            Some(deadline) => self.wait(deadline, Self::available_or_dead),
+            None => self.available_or_dead(),
+        }
+    }
+
+    /// The oldest byte's place in the order of all bytes.
+    pub(crate) fn position(&self) -> u64 {
+        self.reader.head()
+    }
+
+    /// Bytes of the record at the front; there is one.
+    #[inline]
+    pub(crate) fn record(&self, available: u64) -> Done<u64> {
+        let record = self.core.record_at(self.reader.head(), available);
+        record.ok_or_else(|| Failure::Failed(corrupt()))
+    }
+
+    /// `count` bytes have been read for good.
+    #[inline(always)]
+    pub(crate) fn consume(&mut self, count: u64) {
+        let header = self.core.header;
+        self.reader.consume(&header.reader.head, &header.events.space, count);
+    }
+
+    /// `count` bytes at most are going to be handed out in place; for how many that is done, and for the how-manieth
+    /// time.
+    #[inline]
+    pub(crate) fn claim(&mut self, count: u64) -> (u64, u64) {
+        let shared = self.core.cursors();
+        let count = match self.reader.handed_out(shared) {
+            0 => count,
+            before => count.min(before),
+        };
+        let times = self.reader.claim(shared, count);
+        if times > 1 {
+            let each = u64::from(self.core.shape.plan.size);
+            tally(&self.core.header.tallies.redelivered, count.checked_div(each).unwrap_or(1));
+        }
+        (count, times)
+    }
+
+    /// Claims items at the front, `most` at most, or the first message: what it takes, where it begins, how many items
+    /// or bytes it is, and the how-manieth time it is handed out. Waits if there is a deadline.
+    #[inline]
+    pub(crate) fn claim_items(&mut self, most: usize, deadline: Option<Deadline>) -> Done<Claimed> {
+        let available = self.claimable(most as u64, deadline)?;
+        if self.core.is_framed() {
+            let bytes = self.record(available)?;
+            // SAFETY: a record of so many bytes can be read there.
+            let (start, count) = unsafe { message(self.place(), bytes) }?;
+            let (_, deliveries) = self.claim(bytes);
+            return Ok(Claimed { bytes, start, count, deliveries });
+        }
+        let wanted = self.core.bytes_of(most);
+        let size = u64::from(self.core.shape.plan.size);
+        let there = self.available_up_to(wanted)?.min(wanted);
+        let (bytes, deliveries) = self.claim(there - there % size);
+        let count = (bytes / size) as usize;
+        Ok(Claimed { bytes, start: self.place(), count, deliveries })
+    }
+
+    /// What was claimed beyond what was consumed is as if it had not been.
+    pub(crate) fn unclaim(&self) {
+        self.reader.unclaim(self.core.cursors());
+    }
+
+    /// One record, read by `read` from its first byte on, whose length it is told; taken unless `read` refuses.
+    #[inline(always)]
+    pub(crate) fn try_read<T>(
+        &mut self,
+        mut read: impl FnMut(*const u8, u64) -> Done<T>,
+    ) -> Done<T> {
+        if self.station.is_ready() && self.reader.available() > 0 {
+            return self.read_one(&mut read);
+        }
+        self.try_read_slowly(&mut read)
+    }
+
+    /// The same for an item of a known size.
+    #[inline(always)]
+    pub(crate) fn try_read_item<T>(&mut self, size: u64, read: impl Fn(*const u8) -> T) -> Done<T> {
+        if self.station.is_ready() && self.reader.available() >= size {
+            let value = read(self.place());
+            self.consume(size);
+            return Ok(value);
+        }
+        self.try_read_slowly(&mut |place, _| Ok(read(place)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn try_read_slowly<T>(&mut self, read: &mut impl FnMut(*const u8, u64) -> Done<T>) -> Done<T> {
+        if self.core.overwrites() {
+            return self.read_overwritten(read);
+        }
+        self.available_or_dead()?;
+        self.read_one(read)
+    }
+
+    #[inline(always)]
+    fn read_one<T>(&mut self, read: &mut impl FnMut(*const u8, u64) -> Done<T>) -> Done<T> {
+        let count = self.record(self.reader.available())?;
+        let value = read(self.place(), count)?;
+        self.consume(count);
+        Ok(value)
+    }
+
+    /// The writer may overtake: what was copied counts only if the head is still there then.
+    #[cold]
+    fn read_overwritten<T>(&mut self, read: &mut impl FnMut(*const u8, u64) -> Done<T>) -> Done<T> {
+        self.ready()?;
+        let mut copy = Vec::new();
+        loop {
+            let shared = self.core.cursors();
+            self.reader.catch_up(shared);
+            let head = self.reader.head();
+            let overtaken = || shared.head.load(Ordering::Acquire) != head;
+            let available = match self.reader.look(shared) {
+                Err(Refusal::Corrupt) if overtaken() => continue,
+                Err(refusal) => {
+                    self.or_dead(failure(refusal), false)?;
+                    continue;
+                }
+                Ok(available) => available,
+            };
+            let Some(count) = self.core.record_at(head, available) else {
+                if overtaken() {
+                    continue;
+                }
+                return Err(Failure::Failed(corrupt()));
+            };
+            copy.resize(count.div_ceil(8) as usize, 0u64);
+            // SAFETY: `count` bytes from a position on lie in the storage; the buffer has room for them.
+            unsafe { words::read(self.core.at(head), copy.as_mut_ptr().cast(), count as usize) };
+            if overtaken() {
+                continue;
+            }
+            let value = read(copy.as_ptr().cast(), count)?;
+            if self.reader.try_consume(shared, count) {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// Bytes that can be read; when there are none, the death of the writer is looked for.
+    #[inline]
+    pub(crate) fn available_or_dead(&mut self) -> Done<u64> {
+        match self.available() {
+            Err(failure) => {
+                self.or_dead(failure, false)?;
+                self.available()
+            }
+            found => found,
+        }
+    }
+
+    /// Empty for good, for the writer has died? What it had pushed before is found behind its death.
+    #[cold]
+    fn or_dead(&mut self, failure: Failure, now: bool) -> Done<()> {
+        let writer = &self.core.header.roles.writer;
+        if !failure.is_empty() || !self.station.other_died(&self.core, writer, now)? {
+            return Err(failure);
+        }
+        match self.core.used()? {
+            0 => Err(Failure::PeerDead),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs `attempt`; what it finds empty is waited for.
+    #[inline]
+    pub(crate) fn wait<T>(
+        &mut self,
+        deadline: Deadline,
+        mut attempt: impl FnMut(&mut Self) -> Done<T>,
+    ) -> Done<T> {
+        match attempt(self) {
+            Err(failure) if failure.is_empty() => self.wait_further(deadline, attempt),
+            other => other,
+        }
+    }
+
+    #[cold]
+    fn wait_further<T>(
+        &mut self,
+        deadline: Deadline,
+        mut attempt: impl FnMut(&mut Self) -> Done<T>,
+    ) -> Done<T> {
+        let header = self.core.header;
+        let spin = std::mem::take(&mut self.station.spin);
+        let done = wait(&header.events.items, &spin, deadline, header, |look| {
+            let failure = match attempt(self) {
+                Err(failure) if failure.is_empty() => failure,
+                other => return Some(other),
+            };
+            if look == Look::Items {
+                return None;
+            }
+            match self.or_dead(failure, look == Look::Deaths) {
+                Ok(()) => Some(attempt(self)),
+                Err(failure) if failure.is_empty() => None,
+                Err(other) => Some(Err(other)),
+            }
+        });
+        self.station.spin = spin;
+        done
+    }
+}
+
+impl Drop for ReadEnd {
+    fn drop(&mut self) {
+        if self.station.is_ready() {
+            self.core.leave(&self.core.header.roles.reader, self.station.me);
+        }
+    }
+}
+
+/// What a claim is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claimed {
+    pub bytes: u64,
+    pub start: *const u8,
+    /// Items, or bytes of the message.
+    pub count: usize,
+    pub deliveries: u64,
+}
