@@ -273,9 +273,11 @@ pub(crate) unsafe fn copy_out(
     buffer: *mut u8,
     size: usize,
 ) -> Done<usize> {
-    // SAFETY: as the caller says.
-    let (bytes, length) =
-        if framed { unsafe { message(place, count) }? } else { (place, count as usize) };
+    let (bytes, length) = match framed {
+        // SAFETY: as the caller says.
+        true => unsafe { message(place, count) }?,
+        false => (place, count as usize),
+    };
     if length > size {
         return Err(Failure::Failed(Error::new(
             ErrorKind::TooBig,
