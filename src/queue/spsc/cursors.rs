@@ -207,6 +207,7 @@ impl Writer {
         most: u64,
         length_at: impl Fn(u64) -> Option<u64>,
     ) -> Result<u64, Refusal> {
+        self.until = self.tail; // such a ring looks before each record
         let mut overwritten = 0;
         let mut head = shared.head.load(Ordering::Acquire); // E2
         loop {
