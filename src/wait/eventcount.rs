@@ -40,7 +40,7 @@
 use crate::atomic::{AtomicU32, Ordering, fence};
 use crate::layout::offset::Shared;
 use crate::os::barrier;
-use crate::os::clock::Deadline;
+use crate::os::clock::{self, Deadline};
 use crate::os::futex::{self, Woken};
 use crate::wait::cancel;
 use std::cell::Cell;
@@ -162,21 +162,37 @@ impl EventCount {
 /// ends it costs both sides several times as much. Measured: 2 producers on one CPU and 2 consumers on
 /// another pass three times as many items.
 const YIELDS: u32 = 8;
+/// An offer that took longer, in nanoseconds, was taken by somebody who has other work: a sleeper is woken sooner than
+/// it would get the processor back.
+const YIELD_MOST: u64 = 200_000;
+/// After such an offer, so many waits make none.
+const WITHOUT_YIELDS: u32 = 100;
 
-/// How long to spin before sleeping: grows where spinning has paid, shrinks where not.
+/// How long to spin before sleeping: grows where spinning has paid, shrinks where not. And for how many waits the
+/// processor is not offered to others.
 #[derive(Debug)]
-pub(crate) struct Spin(Cell<u32>);
+pub(crate) struct Spin(Cell<u32>, Cell<u32>);
 
 impl Spin {
     const LEAST: u32 = 8;
     const MOST: u32 = 400;
 
     pub(crate) fn new() -> Self {
-        Self(Cell::new(64))
+        Self(Cell::new(64), Cell::new(0))
     }
 
     fn rounds(&self) -> u32 {
         if more_than_one_cpu() { self.0.get() } else { 0 }
+    }
+
+    fn yields(&self) -> u32 {
+        match self.1.get() {
+            0 => YIELDS,
+            without => {
+                self.1.set(without - 1);
+                0
+            }
+        }
     }
 
     fn paid(&self, it_did: bool) {
@@ -254,10 +270,18 @@ fn wait_announced<T>(
             return Ok(done);
         }
     }
-    for _ in 0..YIELDS {
+    for _ in 0..spin.yields() {
+        let begin = clock::now();
         std::thread::yield_now();
+        let slow = clock::now().wrapping_sub(begin) > YIELD_MOST;
+        if slow {
+            spin.1.set(WITHOUT_YIELDS);
+        }
         if let Some(done) = attempt(Look::Items) {
             return Ok(done);
+        }
+        if slow {
+            break;
         }
     }
     spin.paid(false);
