@@ -19,6 +19,8 @@ pub(crate) mod typed;
 mod waiting;
 
 #[cfg(all(test, loom))]
+mod death_models;
+#[cfg(all(test, loom))]
 mod models;
 
 pub use self::core::Counters;

@@ -13,7 +13,7 @@ use loom::sync::Arc;
 use std::cell::Cell;
 
 /// A queue with blocks on the heap.
-struct Heap {
+pub(super) struct Heap {
     head: AtomicU64,
     tail: AtomicU64,
     slots: Vec<AtomicU64>,
@@ -28,7 +28,7 @@ struct Heap {
 unsafe impl Sync for Heap {}
 
 impl Heap {
-    fn new(capacity: usize, blocks: usize) -> Arc<Self> {
+    pub(super) fn new(capacity: usize, blocks: usize) -> Arc<Self> {
         Arc::new(Self {
             head: AtomicU64::new(0),
             tail: AtomicU64::new(0),
@@ -40,7 +40,7 @@ impl Heap {
         })
     }
 
-    fn exchange(&self) -> Exchange<'_, [Block]> {
+    pub(super) fn exchange(&self) -> Exchange<'_, [Block]> {
         Exchange {
             ring: Ring {
                 head: &self.head,
@@ -53,7 +53,7 @@ impl Heap {
         }
     }
 
-    fn reserve(&self, me: u32, value: u64) -> Result<Reserved, Refusal> {
+    pub(super) fn reserve(&self, me: u32, value: u64) -> Result<Reserved, Refusal> {
         let reserved = self.exchange().try_reserve(me, 8, &Cell::new(0))?;
         self.payloads[reserved.held.block as usize].with_mut(|payload| {
             // SAFETY: the block is ours.
@@ -62,7 +62,7 @@ impl Heap {
         Ok(reserved)
     }
 
-    fn push(&self, me: u32, value: u64) -> Result<(), Refusal> {
+    pub(super) fn push(&self, me: u32, value: u64) -> Result<(), Refusal> {
         let reserved = self.reserve(me, value)?;
         let held = reserved.held;
         let committed = self.exchange().try_commit(reserved);
@@ -72,7 +72,7 @@ impl Heap {
         committed
     }
 
-    fn claim(&self, me: u32) -> Result<(Held, u64), Refusal> {
+    pub(super) fn claim(&self, me: u32) -> Result<(Held, u64), Refusal> {
         let held = self.exchange().try_claim(me, &Cell::new(0))?;
         let value = self.payloads[held.block as usize].with(|payload| {
             // SAFETY: the block is ours.
@@ -81,17 +81,22 @@ impl Heap {
         Ok((held, value))
     }
 
-    fn pop(&self, me: u32) -> Result<u64, Refusal> {
+    pub(super) fn pop(&self, me: u32) -> Result<u64, Refusal> {
         let (held, value) = self.claim(me)?;
         self.blocks[held.block as usize].free(held.word);
         Ok(value)
     }
 
-    fn drain(&self, me: u32) -> Vec<u64> {
+    pub(super) fn drain(&self, me: u32) -> Vec<u64> {
         std::iter::from_fn(|| self.pop(me).ok()).collect()
     }
 
-    fn all_free(&self) -> bool {
+    /// Repairs after participant 1, which is gone.
+    pub(super) fn repair(&self) {
+        self.exchange().repair(&self.notes[1], 1, 1, false);
+    }
+
+    pub(super) fn all_free(&self) -> bool {
         self.blocks.iter().all(|block| block.load().standing() == crate::block::Standing::Free)
     }
 }

@@ -123,6 +123,7 @@ mod items {
         }
 
         fn load(&self, _order: Ordering) -> u128 {
+            crate::atomic::step();
             *self.0.lock().unwrap()
         }
 
@@ -133,6 +134,7 @@ mod items {
             _: Ordering,
             _: Ordering,
         ) -> Result<u128, u128> {
+            crate::atomic::step();
             let mut value = self.0.lock().unwrap();
             if *value != from {
                 return Err(*value);

@@ -453,6 +453,7 @@ impl RawMutex {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
+    use crate::atomic::Vanish;
     use loom::cell::UnsafeCell;
     use loom::sync::Arc;
 
@@ -529,6 +530,45 @@ mod models {
             let mine = add(&counter, 1);
             let theirs = thread.join().unwrap();
             assert_eq!([mine, theirs].iter().filter(|&&got| got == Locked::OwnerDead).count(), 1);
+        });
+    }
+
+    /// Participant 9 dies while it locks, adds and unlocks: the next one gets the lock, and knows if the data are in doubt.
+    #[test]
+    fn the_lock_of_the_dead_is_taken_whenever_they_die() {
+        Vanish::at_every_step(2, |vanish| {
+            let counter = Arc::new(Counter { lock: RawMutex::new(), value: UnsafeCell::new(0) });
+            let (other, third, vanish) =
+                (Arc::clone(&counter), Arc::clone(&counter), vanish.clone());
+            let nobody = |_: u32, _: u64, _: Doubt| false;
+            let dying = loom::thread::spawn(move || {
+                vanish.at(|| {
+                    other.lock.try_lock(mark(9), nobody).ok()?;
+                    other.value.with_mut(|value| {
+                        // SAFETY: under the lock.
+                        unsafe { *value += 1 }
+                    });
+                    other.lock.unlock();
+                    Some(())
+                })
+            });
+            let living = loom::thread::spawn(move || {
+                third.lock.try_lock(mark(2), nobody).ok()?;
+                third.value.with_mut(|value| {
+                    // SAFETY: under the lock.
+                    unsafe { *value += 1 }
+                });
+                third.lock.unlock();
+                Some(())
+            });
+            let done = dying.join().unwrap();
+            let added = living.join().unwrap();
+            let locked = add(&counter, 1);
+            assert!(locked != Locked::OwnerDead || done.is_none(), "in doubt, and nobody died");
+            // SAFETY: the other threads have ended.
+            let value = counter.value.with(|value| unsafe { *value });
+            let sure = 1 + u32::from(done.flatten().is_some()) + u32::from(added.is_some());
+            assert!((sure..=sure + u32::from(done.is_none())).contains(&value), "{value}");
         });
     }
 }

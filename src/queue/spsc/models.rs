@@ -1,7 +1,7 @@
 //! Loom models of the cursors: every interleaving of two or three threads with at most three preemptions, under the
 //! C++ memory model; the items are loom cells, so an unordered access is an error.
 
-use crate::atomic::{AtomicU64, Ordering};
+use crate::atomic::{AtomicU64, Ordering, Vanish};
 use crate::os::barrier;
 use crate::os::clock::Deadline;
 use crate::queue::ring::Refusal;
@@ -298,5 +298,116 @@ fn a_claim_of_a_vanished_reader_comes_again() {
         thread.join().unwrap().unwrap();
         assert_eq!(heap.front(&mut reader), Ok(20));
         assert_eq!(reader.handed_out(heap.cursors()), 0);
+    });
+}
+
+/// The writer dies while it pushes two items; a successor pushes a third.
+#[test]
+fn a_push_is_done_or_not_whenever_its_writer_dies() {
+    Vanish::at_every_step(3, |vanish| {
+        let heap = Heap::new(2, 2);
+        let (other, vanish) = (Arc::clone(&heap), vanish.clone());
+        let thread = loom::thread::spawn(move || {
+            let pushed = std::cell::Cell::new(0);
+            let done = vanish.at(|| {
+                let mut writer = other.writer();
+                for value in [10, 20] {
+                    other.push(&mut writer, value).unwrap();
+                    pushed.set(pushed.get() + 1);
+                }
+            });
+            (done.is_some(), pushed.get())
+        });
+        let mut reader = heap.reader();
+        let mut got: Vec<u64> = heap.pop(&mut reader).into_iter().collect();
+        let (_, pushed) = thread.join().unwrap();
+        got.extend(heap.pop(&mut reader));
+        heap.push(&mut heap.writer(), 30).unwrap();
+        got.extend(std::iter::from_fn(|| heap.pop(&mut reader).ok()));
+        assert_eq!(got.pop(), Some(30));
+        assert!([10, 20].starts_with(&got) && got.len() >= pushed, "{got:?}, {pushed} were pushed");
+    });
+}
+
+/// The reader dies while it pops two items, of which it has claimed the first; a successor reads on.
+#[test]
+fn an_item_comes_again_unless_its_reader_was_done_with_it() {
+    Vanish::at_every_step(3, |vanish| {
+        let heap = Heap::new(2, 2);
+        let mut writer = heap.writer();
+        heap.push(&mut writer, 10).unwrap();
+        heap.push(&mut writer, 20).unwrap();
+        let (other, vanish) = (Arc::clone(&heap), vanish.clone());
+        let thread = loom::thread::spawn(move || {
+            let (seen, popped) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+            vanish.at(|| {
+                let mut reader = other.reader();
+                assert_eq!(other.front(&mut reader), Ok(10));
+                reader.claim(other.cursors(), 1);
+                seen.set(1);
+                reader.consume(&other.head, &other.space, 1);
+                popped.set(1);
+                assert_eq!(other.pop(&mut reader), Ok(20));
+                popped.set(2);
+            });
+            (seen.get(), popped.get())
+        });
+        let pushed = heap.push(&mut writer, 30);
+        let (seen, popped) = thread.join().unwrap();
+        let mut reader = heap.reader();
+        let mut got = Vec::new();
+        if heap.front(&mut reader) == Ok(10) && seen == 1 {
+            assert_eq!(reader.handed_out(heap.cursors()), 1, "handed out, and not marked");
+        }
+        got.extend(std::iter::from_fn(|| heap.pop(&mut reader).ok()));
+        if pushed.is_ok() {
+            assert_eq!(got.pop(), Some(30));
+        }
+        // What it was done with is gone; the one that it was just taking may be.
+        let gone = 2 - got.len();
+        assert!(
+            [10, 20].ends_with(&got) && (popped..=popped + 1).contains(&gone),
+            "{got:?} after {popped}"
+        );
+    });
+}
+
+/// The closer dies while the writer pushes: whoever sees the flag decides, and all agree.
+#[test]
+fn a_close_is_decided_once_whenever_the_closer_dies() {
+    Vanish::at_every_step(2, |vanish| {
+        let heap = Heap::new(2, 2);
+        let (other, closer, vanish) = (Arc::clone(&heap), Arc::clone(&heap), vanish.clone());
+        let closing = loom::thread::spawn(move || vanish.at(|| closer.cursors().close()));
+        let thread = loom::thread::spawn(move || other.push(&mut other.writer(), 10));
+        let closed = closing.join().unwrap().is_some();
+        let mut reader = heap.reader();
+        let first = heap.pop(&mut reader);
+        let pushed = thread.join().unwrap();
+        let second = heap.pop(&mut reader);
+        let got: Vec<u64> = first.into_iter().chain(second).collect();
+        assert_eq!(got, if pushed.is_ok() { vec![10] } else { vec![] });
+        assert!(!closed || heap.pop(&mut reader) == Err(Refusal::Closed));
+    });
+}
+
+/// The writer dies while it overwrites, and a reader may be overtaken by it; a successor goes on.
+#[test]
+fn an_overwriting_push_is_done_or_not_whenever_its_writer_dies() {
+    Vanish::at_every_step(2, |vanish| {
+        let heap = Heap::new(1, 2);
+        assert_eq!(heap.overwrite(&mut heap.writer(), 10), Ok(0));
+        let (other, vanish) = (Arc::clone(&heap), vanish.clone());
+        let thread = loom::thread::spawn(move || {
+            vanish.at(|| other.overwrite(&mut other.writer(), 20).unwrap())
+        });
+        let mut reader = heap.reader();
+        let mut got: Vec<u64> = heap.pop_overwritten(&mut reader).into_iter().collect();
+        let done = thread.join().unwrap();
+        heap.overwrite(&mut heap.writer(), 30).unwrap();
+        got.extend(std::iter::from_fn(|| heap.pop_overwritten(&mut reader).ok()));
+        assert_eq!(got.pop(), Some(30));
+        let fine = [&[][..], &[10], &[20], &[10, 20]].contains(&&got[..]);
+        assert!(fine, "{got:?} after {done:?}");
     });
 }
