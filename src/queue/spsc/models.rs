@@ -258,10 +258,11 @@ fn a_close_that_was_only_begun_is_finished_by_who_sees_it() {
 fn what_is_overwritten_is_not_read() {
     explore(3, || {
         let heap = Heap::new(1, 2);
+        assert_eq!(heap.overwrite(&mut heap.writer(), 10), Ok(0));
         let other = Arc::clone(&heap);
         let thread = loom::thread::spawn(move || {
             let mut writer = other.writer();
-            (1..=3).map(|value| other.overwrite(&mut writer, value * 10).unwrap()).sum::<u64>()
+            (2..=3).map(|value| other.overwrite(&mut writer, value * 10).unwrap()).sum::<u64>()
         });
         let mut reader = heap.reader();
         let mut got = Vec::new();
