@@ -164,6 +164,26 @@ impl Plan {
             range("blocks of one size", 1, BLOCKS_MAX, class.count.into())?;
             least = u64::from(class.bytes) + 1;
         }
+        // Options never ask for what follows, but a damaged segment may: a message that is longer than every block,
+        // and items in slots that are given back.
+        match self.chosen().last() {
+            Some(largest) if u64::from(largest.bytes) != self.message_max => {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format!(
+                        "messages of {} bytes in a queue whose largest blocks have {}",
+                        self.message_max, largest.bytes
+                    ),
+                ));
+            }
+            _ => {}
+        }
+        if self.in_slots && (self.joinable || self.delivery == Delivery::AtLeastOnce) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "a queue with items in its slots: those are delivered at most once, and cannot be joined",
+            ));
+        }
         Ok(())
     }
 
@@ -229,5 +249,51 @@ impl Plan {
             payload,
             total: total.ok_or_else(|| no_space(blocks))?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages() -> Plan {
+        Plan {
+            in_slots: false,
+            participants: 4,
+            capacity: 8,
+            message_max: 200,
+            align: 16,
+            leases: 1,
+            classes: [Class::default(); CLASSES_MAX],
+            full: WhenFull::Wait,
+            delivery: Delivery::AtLeastOnce,
+            joinable: false,
+            producers: 0,
+        }
+    }
+
+    #[test]
+    fn the_longest_message_is_as_long_as_the_largest_blocks() {
+        let mut plan = messages();
+        plan.classes[0] = Class { bytes: 20, count: 3 };
+        plan.classes[1] = Class { bytes: 200, count: 2 };
+        assert_eq!(plan.shape().unwrap().extents[1].room, 200);
+        for wrong in [0, 20, 199, 201, MESSAGE_MAX] {
+            assert!(Plan { message_max: wrong, ..plan }.shape().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn items_in_slots_are_neither_joined_nor_given_back() {
+        let slots = Plan {
+            in_slots: true,
+            message_max: 8,
+            align: 8,
+            delivery: Delivery::AtMostOnce,
+            ..messages()
+        };
+        assert!(slots.shape().is_ok());
+        assert!(Plan { joinable: true, ..slots }.shape().is_err());
+        assert!(Plan { delivery: Delivery::AtLeastOnce, ..slots }.shape().is_err());
     }
 }

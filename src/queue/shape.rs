@@ -209,7 +209,8 @@ impl Blocks for Table {
     fn fitting(&self, length: u32) -> Range<u32> {
         let fits = |extent: &&Extent| extent.room >= length;
         let extent = self.extents[..self.sizes].iter().find(fits);
-        extent.map_or(0..0, |extent| extent.first..extent.first + extent.count)
+        // None fits: then no block at all is offered, for those behind an empty range are taken for larger ones.
+        extent.map_or(self.count..self.count, |extent| extent.first..extent.first + extent.count)
     }
 }
 
