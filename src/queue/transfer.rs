@@ -19,6 +19,11 @@ impl Core {
         self.parts.shape.plan.full == WhenFull::Overwrite
     }
 
+    /// How many items one push overwrites before it gives up: far more than honest peers can make it.
+    fn patience(&self) -> u64 {
+        10_000 + 256 * self.parts.shape.plan.capacity
+    }
+
     /// A block of this process's own for `length` bytes, when the ring has room for it, or overwrites.
     #[inline]
     pub(crate) fn try_reserve(&self, length: usize) -> std::result::Result<Reserved, Failure> {
@@ -34,7 +39,7 @@ impl Core {
     #[cold]
     fn reserve_over(&self, me: u32, length: u32) -> std::result::Result<Reserved, Failure> {
         let exchange = self.exchange();
-        loop {
+        for _ in 0..self.patience() {
             match exchange.reserve_anyway(me, length, &self.cursor) {
                 Err(Refusal::Full) => {}
                 other => return Ok(other?),
@@ -46,6 +51,7 @@ impl Core {
                 })?;
             self.overwritten(oldest);
         }
+        Err(corrupt().into())
     }
 
     fn overwritten(&self, oldest: Held) {
@@ -93,21 +99,27 @@ impl Core {
         let me = self.me()?;
         let exchange = self.exchange();
         let mut oldest: Option<Held> = None;
+        let mut patience = self.patience();
         let committed = loop {
             match exchange.try_commit(reserved) {
                 Err(Refusal::Full) => {}
                 other => break other,
             }
-            match exchange.take_oldest(me.slot) {
+            let cost = match exchange.take_oldest(me.slot) {
                 // Another producer took the room that the one before left.
                 Ok(held) => {
                     if let Some(before) = oldest.replace(held) {
                         self.overwritten(before);
                     }
+                    1
                 }
-                Err(Refusal::Empty) => {} // consumers were faster
+                // Consumers were faster, and others filled the whole ring again; or it is damaged, and both full and
+                // empty for whoever looks.
+                Err(Refusal::Empty) => self.parts.shape.plan.capacity,
                 Err(other) => break Err(other),
-            }
+            };
+            let Some(left) = patience.checked_sub(cost) else { break Err(Refusal::Corrupt) };
+            patience = left;
         };
         match (oldest, &committed) {
             (Some(oldest), Ok(())) => self.overwritten(oldest),
@@ -368,4 +380,32 @@ fn too_long(length: usize, most: u64) -> Error {
         ErrorKind::TooBig,
         format!("a message of {length} bytes does not fit the queue's blocks of {most} bytes"),
     )
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::queue::{Queue, QueueOptions, WhenFull};
+    use crate::{ErrorKind, PushError};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    #[test]
+    fn a_ring_that_is_full_for_producers_and_empty_for_consumers_is_corrupt() {
+        let options = QueueOptions::new(2).message_max(8).when_full(WhenFull::Overwrite);
+        let queue = Queue::<[u8]>::with_options(&options).unwrap();
+        (0..3).for_each(|_| queue.push(b"item").unwrap());
+        // Once round and one further: the slot at the tail, (1, 1), holds the oldest item. Now the slot before it
+        // waits, and the head's hint is there.
+        let parts = &queue.core.parts;
+        let slots: &[AtomicU64] = parts.slots();
+        slots[0].fetch_and(!1, Ordering::Relaxed);
+        parts.header.head.0.store(1 << 1, Ordering::Relaxed);
+        let free = queue.audit().unwrap().free;
+        for _ in 0..3 {
+            match queue.try_push(b"more") {
+                Err(PushError::Failed((), error)) => assert_eq!(error.kind(), ErrorKind::Corrupt),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(queue.audit().unwrap().free, free, "the block for it is free again");
+    }
 }
