@@ -312,8 +312,7 @@ pub(super) unsafe fn pop(
         unsafe { buffer.cast::<u8>().copy_from_nonoverlapping(item.as_ptr(), queue.item_size) };
         return Ok(queue.item_size);
     }
-    let held = claim(queue, deadline, waits)?;
-    let count = queue.core.length(held).inspect_err(|_| queue.core.release(held))?;
+    let (held, count) = claim(queue, deadline, waits)?;
     if count > size {
         queue.core.give_back(held);
         return Err(too_short(count, size));
@@ -340,11 +339,23 @@ fn too_short(message: usize, buffer: usize) -> Error {
     Error::new(ErrorKind::TooBig, text)
 }
 
-fn claim(queue: &mpshm_queue_t, deadline: Deadline, waits: bool) -> Result<Held> {
+/// The oldest item, and its bytes. In a damaged segment an item may say that it has fewer than the others: nobody then
+/// gets a part of one and takes it for the whole.
+fn claim(queue: &mpshm_queue_t, deadline: Deadline, waits: bool) -> Result<(Held, usize)> {
     let attempt = || queue.core.try_claim();
     let claimed =
         if waits { queue.core.claim(deadline) } else { queue.core.or_repaired(attempt(), attempt) };
-    claimed.map_err(|failure| refused(failure, false, waits))
+    let held = claimed.map_err(|failure| refused(failure, false, waits))?;
+    let whole = |count: usize| match queue.item_size {
+        0 => Ok(count),
+        size if size == count => Ok(count),
+        size => {
+            let text = format!("an item of {count} bytes in a queue of items of {size}");
+            Err(Error::new(ErrorKind::Corrupt, text))
+        }
+    };
+    let count = queue.core.length(held).and_then(whole);
+    count.map(|count| (held, count)).inspect_err(|_| queue.core.release(held))
 }
 
 fn in_place(queue: &mpshm_queue_t) -> Result<()> {
@@ -468,8 +479,7 @@ pub unsafe extern "C" fn mpshm_queue_claim(
         if queue.claimed.is_some() {
             return Err(Error::new(ErrorKind::Busy, "a message is claimed already: release it"));
         }
-        let held = claim(queue, deadline(timeout_ns)?, timeout_ns != 0)?;
-        let count = queue.core.length(held).inspect_err(|_| queue.core.release(held))?;
+        let (held, count) = claim(queue, deadline(timeout_ns)?, timeout_ns != 0)?;
         queue.claimed = Some(held);
         queue.process = fork::generation();
         // SAFETY: checked above.
