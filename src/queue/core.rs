@@ -389,21 +389,7 @@ impl Core {
         if self.parts.shape.plan.in_slots {
             return self.item_ring().len(&InSlots).map_err(|_| corrupt());
         }
-        let counter = &self.parts.header.events.returned;
-        let mut returned = counter.load(Ordering::Acquire);
-        loop {
-            let queued = self.exchange().len().map_err(|_| corrupt())?;
-            if returned == 0 {
-                return Ok(queued);
-            }
-            let given_back = self.count(|standing| standing == Standing::Returned);
-            // What was given back in between has been counted twice, or not at all.
-            let after = counter.load(Ordering::Acquire);
-            if after == returned {
-                return Ok(queued + given_back);
-            }
-            returned = after;
-        }
+        self.exchange().available().map_err(|_| corrupt())
     }
 
     /// How many items the ring alone holds.

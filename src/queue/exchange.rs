@@ -24,6 +24,8 @@ use std::ops::Range;
 
 /// A search for a free block gives up after so many rounds in which others kept changing blocks.
 const SEARCHES: u32 = 1000;
+/// A length is looked for so often while others keep giving items back and taking them: only damaged bytes need more.
+const LENGTHS: u32 = 1_000_000;
 
 /// A block that a participant owns.
 #[derive(Clone, Copy, Debug)]
@@ -225,6 +227,38 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
     /// Items in the ring; those that were given back are not among them.
     pub(crate) fn len(&self) -> Result<u64, Refusal> {
         self.ring.len(self)
+    }
+
+    /// Items that can be taken, in the ring and given back, at one moment of the call.
+    ///
+    /// Words that are RETURNED in two looks, with the same generations, were so all the time in between, when the ring
+    /// was looked at; and nothing else had been given back by then, unless by a call that has not moved `returned` on
+    /// as yet. What such a call gave back may be counted. Then `returned` moves on here, so that nobody who asks after
+    /// this says that there is nothing.
+    pub(crate) fn available(&self) -> Result<u64, Refusal> {
+        for _ in 0..LENGTHS {
+            let returned = self.returned.load(Ordering::Acquire);
+            let before = if returned == 0 { Vec::new() } else { self.given_back() };
+            let queued = self.len()?;
+            if returned != 0 && self.given_back() != before
+                || self.returned.load(Ordering::Acquire) != returned
+            {
+                continue;
+            }
+            if !before.is_empty() {
+                self.returned.fetch_add(1, Ordering::AcqRel);
+            }
+            return Ok(queued + before.len() as u64);
+        }
+        Err(Refusal::Corrupt)
+    }
+
+    /// The words that are RETURNED, as they were looked at one after another.
+    #[cold]
+    fn given_back(&self) -> Vec<(u32, Word)> {
+        let words = (0..self.blocks.count())
+            .filter_map(|block| Some((block, self.blocks.get(block)?.load())));
+        words.filter(|(_, word)| word.standing() == Standing::Returned).collect()
     }
 
     /// Whether no item is in the ring, leased or given back, at one moment of the call.

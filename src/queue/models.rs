@@ -317,6 +317,68 @@ fn a_late_repairer_leaves_a_newcomer_alone() {
     });
 }
 
+/// One item was given back; another is pushed, and then the first one taken: there is always one at least.
+#[test]
+fn a_length_is_one_that_was_true() {
+    explore(3, || {
+        let heap = Heap::new(1, 3);
+        heap.push(2, 10).unwrap();
+        let (held, _) = heap.claim(2).unwrap();
+        heap.exchange().give_back(held);
+        let other = Arc::clone(&heap);
+        let thread = loom::thread::spawn(move || other.exchange().available().unwrap());
+        heap.push(1, 20).unwrap();
+        let (_, value) = heap.claim(1).unwrap();
+        assert_eq!(value, 10, "what was given back comes first");
+        let length = thread.join().unwrap();
+        assert!((1..=2).contains(&length), "{length} items, where there were 1, 2 and 1");
+        assert_eq!(heap.exchange().available(), Ok(1));
+    });
+}
+
+/// Who was told of an item that is just being given back can take it.
+#[test]
+fn what_a_length_counted_is_found() {
+    explore(3, || {
+        let heap = Heap::new(1, 3);
+        heap.push(2, 10).unwrap();
+        let (held, _) = heap.claim(2).unwrap();
+        heap.exchange().give_back(held);
+        // The consumer knows of all that was given back until now.
+        let seen = Cell::new(0);
+        let held = heap.exchange().try_claim(2, &seen).unwrap();
+        assert_eq!(heap.exchange().try_claim(2, &seen).unwrap_err(), Refusal::Empty);
+        let other = Arc::clone(&heap);
+        let thread = loom::thread::spawn(move || other.exchange().give_back(held));
+        if heap.exchange().available() == Ok(1) {
+            let claimed = heap.exchange().try_claim(2, &seen);
+            assert!(claimed.is_ok(), "{claimed:?}, though one was counted");
+        }
+        thread.join().unwrap();
+    });
+}
+
+/// The first item is taken before the second one comes, and its block reserved anew before its slot is looked at again.
+#[test]
+fn an_item_that_is_taken_is_not_counted() {
+    explore(5, || {
+        let heap = Heap::new(3, 4);
+        heap.push(2, 10).unwrap();
+        let other = Arc::clone(&heap);
+        let thread = loom::thread::spawn(move || other.exchange().available().unwrap());
+        let slot = heap.exchange().ring.slots.load(0);
+        let block = &heap.blocks[slot.item as usize];
+        let word = block.lease(block.load(), 1).unwrap();
+        heap.push(2, 20).unwrap();
+        heap.exchange().ring.advance(0, slot);
+        block.free(word);
+        block.reserve(block.load(), 1).unwrap();
+        let length = thread.join().unwrap();
+        assert!(length <= 1, "{length} items, where there were 1, 0 and 1");
+        assert_eq!(heap.exchange().available(), Ok(1));
+    });
+}
+
 #[test]
 fn items_in_slots_go_through_once_and_in_order() {
     explore(3, || {

@@ -449,10 +449,11 @@ impl<S: Slots> Ring<'_, S> {
             match self.find_head(position, patience)? {
                 Head::Empty(at) | Head::Drained(at) => return Ok(at),
                 Head::Item(at, slot) => {
-                    if items.stands(slot.item).ok_or(Refusal::Corrupt)? {
-                        return Ok(at);
+                    if !items.stands(slot.item).ok_or(Refusal::Corrupt)? {
+                        self.advance(at.index, slot);
+                    } else if self.slots.load(at.index) == slot {
+                        return Ok(at); // it stood between two looks at the same slot
                     }
-                    self.advance(at.index, slot);
                     position = at;
                     patience.step()?;
                 }
