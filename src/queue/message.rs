@@ -31,6 +31,7 @@ pub struct Reservation<'q> {
 }
 
 impl<'q> Reservation<'q> {
+    #[inline]
     pub(crate) fn new(
         core: &'q Core,
         reserved: Reserved,
@@ -42,12 +43,14 @@ impl<'q> Reservation<'q> {
 
     /// Where to write: [`len`](Self::len) bytes, aligned as the queue's options say (16 by default).
     #[must_use]
+    #[inline]
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.core.payload(self.reserved.held.block)
     }
 
     /// Bytes that were reserved.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.length
     }
@@ -63,6 +66,7 @@ impl<'q> Reservation<'q> {
     /// # Errors
     /// `TooBig` when they reach past what was reserved, `Forked` in a child of the process that reserved;
     /// nothing is written then.
+    #[inline]
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<()> {
         check_range(offset, bytes.len(), self.length, "reserved")?;
         if self.process != fork::generation() {
@@ -80,6 +84,7 @@ impl<'q> Reservation<'q> {
     /// # Safety
     /// Every process that has the segment mapped keeps to the protocol: none writes to a block that
     /// is reserved by another.
+    #[inline]
     pub unsafe fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: inside the payload; exclusive by the caller's word and ours.
         unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.length) }
@@ -93,6 +98,7 @@ impl<'q> Reservation<'q> {
     /// # Errors
     /// The reservation comes back, to be committed again or dropped: `Full` (from a `try_reserve`), `TimedOut`,
     /// `Interrupted`, `Closed`, or `Failed` with `TooBig` when `length` is more than was reserved.
+    #[inline]
     pub fn commit(self, length: usize) -> std::result::Result<(), PushError<Self>> {
         if length > self.length {
             let error = Error::new(
@@ -123,6 +129,7 @@ impl<'q> Reservation<'q> {
 }
 
 impl Drop for Reservation<'_> {
+    #[inline]
     fn drop(&mut self) {
         // In a forked child the block is the parent's.
         if self.process == fork::generation() {
@@ -163,6 +170,7 @@ pub struct Claim<'q> {
 }
 
 impl<'q> Claim<'q> {
+    #[inline]
     pub(crate) fn new(core: &'q Core, held: Held) -> Result<Self> {
         let length = core.length(held).inspect_err(|_| core.release(held))?;
         Ok(Self { core, held, length, process: core.process() })
@@ -170,12 +178,14 @@ impl<'q> Claim<'q> {
 
     /// The message's first byte; [`len`](Self::len) bytes can be read.
     #[must_use]
+    #[inline]
     pub fn as_ptr(&self) -> *const u8 {
         self.core.payload(self.held.block)
     }
 
     /// Bytes of the message.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.length
     }
@@ -198,6 +208,7 @@ impl<'q> Claim<'q> {
     ///
     /// # Errors
     /// `TooBig` when they reach past the message; nothing is copied then.
+    #[inline]
     pub fn read_at(&self, offset: usize, buffer: &mut [u8]) -> Result<()> {
         check_range(offset, buffer.len(), self.length, "in the message")?;
         // SAFETY: inside the payload of a block that this process has leased, as just checked.
@@ -232,6 +243,7 @@ impl<'q> Claim<'q> {
     /// Every process that has the segment mapped keeps to the protocol: none writes to a block that
     /// another has claimed.
     #[must_use]
+    #[inline]
     pub unsafe fn as_slice(&self) -> &[u8] {
         // SAFETY: inside the payload; unchanging by the caller's word.
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.length) }
@@ -267,6 +279,7 @@ impl<'q> Claim<'q> {
     }
 
     /// Ends the claim: the message is consumed, and in a joinable queue done.
+    #[inline]
     pub fn release(self) {
         drop(self);
     }
@@ -281,6 +294,7 @@ impl<'q> Claim<'q> {
 }
 
 impl Drop for Claim<'_> {
+    #[inline]
     fn drop(&mut self) {
         // In a forked child the claim is the parent's.
         if self.process != fork::generation() {

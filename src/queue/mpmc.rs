@@ -34,7 +34,6 @@ use crate::queue::role::{Both, MayPop, MayPush, Pops, Pushes, Role};
 use crate::segment::Segment;
 use crate::segment::place::Place;
 use std::marker::PhantomData;
-use std::time::Duration;
 
 pub(super) type Pushed<V> = std::result::Result<(), PushError<V>>;
 pub(super) type Popped<V> = std::result::Result<V, PopError>;
@@ -430,7 +429,7 @@ impl<T: ?Sized + Item, R: MayPush> Queue<T, R> {
             }
         };
         let reserved = reserved.map_err(|failure| failure.push(()))?;
-        let deadline = deadline.unwrap_or(Deadline::after(Duration::ZERO));
+        let deadline = deadline.unwrap_or(Deadline::PASSED);
         Ok(Reservation::new(&self.core, reserved, length, deadline))
     }
 }
