@@ -163,7 +163,7 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
                 }
                 seen.set(returned);
             }
-            match self.take_oldest(me) {
+            match self.ring.take_block(|item, still| self.lease(item, me, still)) {
                 // Between the two looks nothing was given back, so there was a moment without an item.
                 Err(Refusal::Empty | Refusal::Closed)
                     if self.returned.load(Ordering::Acquire) != returned => {}
@@ -172,10 +172,10 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
         }
     }
 
-    /// The oldest item in the ring.
-    #[inline]
-    pub(crate) fn take_oldest(&self, me: u32) -> Result<Held, Refusal> {
-        self.ring.take_block(|item, still| self.lease(item, me, still))
+    /// The oldest item of a full ring, its block LEASED(me); none when it is not full any more, or others were faster.
+    #[cold]
+    pub(crate) fn take_oldest_of_full(&self, me: u32) -> Result<Option<Held>, Refusal> {
+        self.ring.take_block_of_full(self, |item, still| self.lease(item, me, still))
     }
 
     #[inline]

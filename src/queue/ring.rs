@@ -388,6 +388,32 @@ impl<S: Slots> Ring<'_, S> {
         }
     }
 
+    /// Takes the oldest block out of a full ring: the very one that the ring was found full with. None when the ring is
+    /// not full any more, or others were faster; an item that came since is not touched. `lease` as for
+    /// [`take_block`](Self::take_block).
+    #[cold]
+    pub(crate) fn take_block_of_full<T>(
+        &self,
+        items: &impl Items,
+        lease: impl FnOnce(u64, &dyn Fn() -> bool) -> Result<Lease<T>, Refusal>,
+    ) -> Result<Option<T>, Refusal> {
+        match self.find_tail(self.hint(self.tail)?, items, &mut self.patience())? {
+            Tail::Room(..) => Ok(None),
+            Tail::Closed(_) => Err(Refusal::Closed),
+            // The slot before was filled in the lap of `at`, so `slot` is the oldest item as long as it stands.
+            Tail::Full(at, slot) => {
+                match lease(slot.item, &|| self.slots.load(at.index) == slot)? {
+                    Lease::Ours(leased) => {
+                        self.advance(at.index, slot);
+                        self.store_hint(self.head, self.after(Position { lap: slot.lap, ..at }));
+                        Ok(Some(leased))
+                    }
+                    Lease::Taken | Lease::LookAgain => Ok(None),
+                }
+            }
+        }
+    }
+
     /// Ends the queue at its present tail: nobody puts anything in behind it, however long ago they
     /// looked. Closing again changes nothing.
     pub(crate) fn close(&self, items: &impl Items) -> Result<(), Refusal> {
@@ -462,7 +488,7 @@ impl<S: Slots> Ring<'_, S> {
     }
 }
 
-/// The answer of `take_block`'s `lease`.
+/// The answer of a `lease` that takes a block.
 pub(crate) enum Lease<T> {
     Ours(T),
     /// Somebody else has the block: the slot can be advanced.

@@ -49,7 +49,14 @@ impl Core {
                     Refusal::Empty => Refusal::Full, // consumers hold every block
                     other => other,
                 })?;
-            self.overwritten(oldest);
+            // While it was ours, consumers may have freed another block.
+            match exchange.reserve_anyway(me, length, &self.cursor) {
+                Err(Refusal::Full) => self.overwritten(oldest),
+                other => {
+                    self.give_back(oldest);
+                    return Ok(other?);
+                }
+            }
         }
         Err(corrupt().into())
     }
@@ -105,20 +112,17 @@ impl Core {
                 Err(Refusal::Full) => {}
                 other => break other,
             }
-            let cost = match exchange.take_oldest(me.slot) {
+            match exchange.take_oldest_of_full(me.slot) {
                 // Another producer took the room that the one before left.
-                Ok(held) => {
+                Ok(Some(held)) => {
                     if let Some(before) = oldest.replace(held) {
                         self.overwritten(before);
                     }
-                    1
                 }
-                // Consumers were faster, and others filled the whole ring again; or it is damaged, and both full and
-                // empty for whoever looks.
-                Err(Refusal::Empty) => self.parts.shape.plan.capacity,
+                Ok(None) => {} // there may be room now
                 Err(other) => break Err(other),
-            };
-            let Some(left) = patience.checked_sub(cost) else { break Err(Refusal::Corrupt) };
+            }
+            let Some(left) = patience.checked_sub(1) else { break Err(Refusal::Corrupt) };
             patience = left;
         };
         match (oldest, &committed) {
