@@ -53,10 +53,17 @@ fn own_prefix(test: i32) -> String {
 /// Runs the tests and ends the program: with 0 if all passed, else 1.
 pub fn main(tests: &[Test]) -> ! {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let (passed, failed) = run(tests, filter.as_deref());
+    println!("{passed} passed, {failed} failed");
+    std::process::exit(i32::from(failed != 0));
+}
+
+/// Runs the tests whose names contain `filter`; says how many passed, and how many failed.
+pub fn run(tests: &[Test], filter: Option<&str>) -> (u32, u32) {
     // A shell starts what runs in its background with these ignored, and children would inherit that.
     // SAFETY: no handlers, only the default.
     unsafe { [libc::SIGINT, libc::SIGQUIT].map(|signal| libc::signal(signal, libc::SIG_DFL)) };
-    let picked = |test: &&Test| filter.as_ref().is_none_or(|part| test.name.contains(part));
+    let picked = |test: &&Test| filter.is_none_or(|part| test.name.contains(part));
     // What a test leaves comes here when the test's own process ends.
     // SAFETY: no pointers.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
@@ -72,8 +79,7 @@ pub fn main(tests: &[Test]) -> ! {
         let verdict = verdict.map_or_else(|why| format!("FAILED: {why}"), |()| "ok".into());
         println!("test {} ... {verdict} ({took:.2} s)", test.name);
     }
-    println!("{passed} passed, {failed} failed");
-    std::process::exit(i32::from(failed != 0));
+    (passed, failed)
 }
 
 /// Runs one test in a child that leads a process group, so that all it leaves can be killed.
