@@ -1,0 +1,106 @@
+//! What can be asked of a queue, and what it may answer: plain values, for they lie in memory that processes share.
+
+use std::fmt;
+
+/// Items of one call, at most.
+pub const MANY: usize = 3;
+
+/// How long a call waits for what it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    Not,
+    /// Some microseconds.
+    Short,
+    Ever,
+}
+
+/// A call. Items are numbers, each pushed once in a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Push(Wait, u64),
+    /// Reserves, writes and commits.
+    PushInPlace(Wait, u64),
+    /// The items from the first number on, so many.
+    PushMany(Wait, u64, usize),
+    Pop(Wait),
+    PopMany(Wait, usize),
+    Claim(Wait),
+    /// Of what was claimed before, if anything was.
+    Release,
+    GiveBack,
+    Len,
+    IsEmpty,
+    IsFull,
+    IsClosed,
+    Close,
+    /// Repairs what the dead left.
+    Recover,
+}
+
+impl Call {
+    /// Whether it may wait until somebody pushes, or pops.
+    pub fn waits_for_an_item(self) -> bool {
+        matches!(
+            self,
+            Self::Pop(Wait::Ever) | Self::PopMany(Wait::Ever, _) | Self::Claim(Wait::Ever)
+        )
+    }
+
+    pub fn waits_for_room(self) -> bool {
+        matches!(
+            self,
+            Self::Push(Wait::Ever, _)
+                | Self::PushInPlace(Wait::Ever, _)
+                | Self::PushMany(Wait::Ever, ..)
+        )
+    }
+}
+
+/// Why a call did not do (all of) what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum No {
+    Full,
+    Empty,
+    TimedOut,
+    Closed,
+}
+
+/// Some items.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Items {
+    count: usize,
+    values: [u64; MANY],
+}
+
+impl Items {
+    pub fn of(items: &[u64]) -> Self {
+        let mut values = [0; MANY];
+        values[..items.len()].copy_from_slice(items);
+        Self { count: items.len(), values }
+    }
+
+    pub fn all(&self) -> &[u64] {
+        &self.values[..self.count]
+    }
+}
+
+impl fmt::Debug for Items {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.all().fmt(f)
+    }
+}
+
+/// What a call returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Done,
+    /// So many items of several were pushed; why no more, where the call says so.
+    Pushed(usize, Option<No>),
+    Popped(Items),
+    /// An item, and how often it has been delivered with this time.
+    Claimed(u64, u32),
+    /// Nothing was done.
+    No(No),
+    Count(usize),
+    Is(bool),
+}
