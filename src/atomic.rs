@@ -9,10 +9,10 @@ pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{Ordering, fence};
-#[cfg(all(loom, test))]
-pub(crate) use model::Vanish;
 #[cfg(loom)]
 pub(crate) use model::{AtomicU32, AtomicU64, step};
+#[cfg(all(loom, test))]
+pub(crate) use model::{Vanish, explore};
 
 #[cfg(loom)]
 mod model {
@@ -132,6 +132,31 @@ mod model {
     atomic!(AtomicU32, u32);
     atomic!(AtomicU64, u64);
 
+    /// Every order of the model's threads with at most so many preemptions.
+    ///
+    /// Loom goes back to the last access to a word before a change of it; a look of the changing thread itself hides
+    /// that of another thread before it. So the thread that runs first, the one that spawns, has to be the one that changes
+    /// something, and the spawned one that which looks: else one order of them is all that is explored. That there
+    /// were more is checked.
+    #[cfg(test)]
+    pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+        let explored = orders(preemptions, model);
+        assert!(explored > 5, "only {explored} orders of the threads were explored");
+    }
+
+    #[cfg(test)]
+    fn orders(preemptions: usize, model: impl Fn() + Send + Sync + 'static) -> u64 {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        let explored = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let count = std::sync::Arc::clone(&explored);
+        builder.check(move || {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            model();
+        });
+        explored.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// A death at one step of an operation.
     #[cfg(test)]
     #[derive(Clone)]
@@ -163,15 +188,19 @@ mod model {
             preemptions: usize,
             model: impl Fn(&Vanish) + Send + Sync + Clone + 'static,
         ) {
+            let mut explored = 0;
             for step in 0.. {
                 let vanish = Self { step, met: std::sync::Arc::default() };
                 let (one, model) = (vanish.clone(), model.clone());
-                let mut builder = loom::model::Builder::new();
-                builder.preemption_bound = Some(preemptions);
-                builder.check(move || model(&one));
+                explored += orders(preemptions, move || model(&one));
                 if !vanish.met.load(std::sync::atomic::Ordering::Relaxed) {
-                    assert!(step > 0, "the operation has no step at which to vanish");
-                    println!("a death at each of {step} steps");
+                    // One that dies at once leaves the others in the only order that they have.
+                    let several = explored > 2 * u64::from(step);
+                    assert!(
+                        several && step > 0,
+                        "{explored} orders with a death at each of {step} steps"
+                    );
+                    println!("a death at each of {step} steps, {explored} orders of all threads");
                     return;
                 }
             }

@@ -3,7 +3,7 @@
 //! Each explores every interleaving of two or three threads with at most the stated number of
 //! preemptions, under the C++ memory model; payloads are loom cells, so an unordered access is an error.
 
-use crate::atomic::{AtomicU64, Ordering};
+use crate::atomic::{AtomicU64, Ordering, explore};
 use crate::block::Block;
 use crate::queue::exchange::{Exchange, Held, Reserved};
 use crate::queue::ring::{InSlots, Refusal, Ring, index_bits};
@@ -99,22 +99,6 @@ impl Heap {
     pub(super) fn all_free(&self) -> bool {
         self.blocks.iter().all(|block| block.load().standing() == crate::block::Standing::Free)
     }
-}
-
-/// Loom goes back to the last access to a word before a change of it; a look of the changing thread itself hides
-/// that of another thread before it. So the thread that runs first, this one, has to be the one that changes
-/// something, and the spawned one that which looks: else one order of them is all that is explored.
-fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    let explored = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-    let count = std::sync::Arc::clone(&explored);
-    builder.check(move || {
-        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        model();
-    });
-    let explored = explored.load(std::sync::atomic::Ordering::Relaxed);
-    assert!(explored > 5, "only {explored} orders of the threads were explored");
 }
 
 #[test]

@@ -453,7 +453,7 @@ impl RawMutex {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
-    use crate::atomic::Vanish;
+    use crate::atomic::{Vanish, explore};
     use loom::cell::UnsafeCell;
     use loom::sync::Arc;
 
@@ -486,9 +486,7 @@ mod models {
 
     #[test]
     fn two_lockers_exclude_each_other_and_both_get_in() {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
-        model.check(|| {
+        explore(3, || {
             let counter = Arc::new(Counter { lock: RawMutex::new(), value: UnsafeCell::new(0) });
             let other = Arc::clone(&counter);
             let thread = loom::thread::spawn(move || add(&other, 2));
@@ -501,9 +499,7 @@ mod models {
 
     #[test]
     fn a_wake_up_is_passed_on_from_sleeper_to_sleeper() {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(2);
-        model.check(|| {
+        explore(2, || {
             let counter = Arc::new(Counter { lock: RawMutex::new(), value: UnsafeCell::new(0) });
             let threads: Vec<_> = (2..4)
                 .map(|slot| {
@@ -520,9 +516,7 @@ mod models {
 
     #[test]
     fn of_two_who_find_a_dead_owner_exactly_one_is_told() {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
-        model.check(|| {
+        explore(3, || {
             let counter = Arc::new(Counter { lock: RawMutex::new(), value: UnsafeCell::new(0) });
             counter.lock.word.store(mark(9).0, Ordering::Relaxed);
             let other = Arc::clone(&counter);

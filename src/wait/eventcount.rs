@@ -310,7 +310,7 @@ fn wait_announced<T>(
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
-    use crate::atomic::AtomicU64;
+    use crate::atomic::{AtomicU64, explore};
     use loom::sync::Arc;
 
     /// The waiter's side without spinning and slices: a lost wake-up is a deadlock here.
@@ -326,7 +326,7 @@ mod models {
 
     #[test]
     fn one_change_reaches_one_sleeper() {
-        loom::model(|| {
+        explore(3, || {
             let shared = Arc::new((EventCount::new(), AtomicU64::new(0)));
             let other = Arc::clone(&shared);
             let waker = loom::thread::spawn(move || {
@@ -340,9 +340,7 @@ mod models {
 
     #[test]
     fn two_changes_reach_a_sleeper_that_waits_for_both() {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
-        model.check(|| {
+        explore(3, || {
             let shared = Arc::new((EventCount::new(), AtomicU64::new(0)));
             let wakers: Vec<_> = (0..2)
                 .map(|_| {

@@ -1,7 +1,7 @@
 //! Loom models of the cursors: every interleaving of two or three threads with at most three preemptions, under the
 //! C++ memory model; the items are loom cells, so an unordered access is an error.
 
-use crate::atomic::{AtomicU64, Ordering, Vanish};
+use crate::atomic::{AtomicU64, Ordering, Vanish, explore};
 use crate::os::barrier;
 use crate::os::clock::Deadline;
 use crate::queue::ring::Refusal;
@@ -132,27 +132,21 @@ impl Heap {
     }
 }
 
-fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.check(model);
-}
-
 #[test]
 fn items_come_once_in_order_and_whole() {
     explore(3, || {
         let heap = Heap::new(1, 1);
         let other = Arc::clone(&heap);
         let thread = loom::thread::spawn(move || {
-            let mut writer = other.writer();
-            let first = other.push(&mut writer, 10);
-            (first, other.push(&mut writer, 20))
+            let mut reader = other.reader();
+            let got: Vec<u64> =
+                [other.pop(&mut reader), other.pop(&mut reader)].into_iter().flatten().collect();
+            (reader, got)
         });
-        let mut reader = heap.reader();
-        let mut got = Vec::new();
-        got.extend(heap.pop(&mut reader));
-        got.extend(heap.pop(&mut reader));
-        let (first, second) = thread.join().unwrap();
+        let mut writer = heap.writer();
+        let first = heap.push(&mut writer, 10);
+        let second = heap.push(&mut writer, 20);
+        let (mut reader, mut got) = thread.join().unwrap();
         assert_eq!(first, Ok(()));
         got.extend(heap.pop(&mut reader));
         got.extend(heap.pop(&mut reader));
@@ -307,21 +301,22 @@ fn a_claim_of_a_vanished_reader_comes_again() {
 fn a_push_is_done_or_not_whenever_its_writer_dies() {
     Vanish::at_every_step(3, |vanish| {
         let heap = Heap::new(2, 2);
-        let (other, vanish) = (Arc::clone(&heap), vanish.clone());
+        let other = Arc::clone(&heap);
         let thread = loom::thread::spawn(move || {
-            let pushed = std::cell::Cell::new(0);
-            let done = vanish.at(|| {
-                let mut writer = other.writer();
-                for value in [10, 20] {
-                    other.push(&mut writer, value).unwrap();
-                    pushed.set(pushed.get() + 1);
-                }
-            });
-            (done.is_some(), pushed.get())
+            let mut reader = other.reader();
+            let got: Vec<u64> = other.pop(&mut reader).into_iter().collect();
+            (reader, got)
         });
-        let mut reader = heap.reader();
-        let mut got: Vec<u64> = heap.pop(&mut reader).into_iter().collect();
-        let (_, pushed) = thread.join().unwrap();
+        let pushed = std::cell::Cell::new(0);
+        vanish.at(|| {
+            let mut writer = heap.writer();
+            for value in [10, 20] {
+                heap.push(&mut writer, value).unwrap();
+                pushed.set(pushed.get() + 1);
+            }
+        });
+        let pushed = pushed.get();
+        let (mut reader, mut got) = thread.join().unwrap();
         got.extend(heap.pop(&mut reader));
         heap.push(&mut heap.writer(), 30).unwrap();
         got.extend(std::iter::from_fn(|| heap.pop(&mut reader).ok()));
@@ -338,38 +333,33 @@ fn an_item_comes_again_unless_its_reader_was_done_with_it() {
         let mut writer = heap.writer();
         heap.push(&mut writer, 10).unwrap();
         heap.push(&mut writer, 20).unwrap();
-        let (other, vanish) = (Arc::clone(&heap), vanish.clone());
-        let thread = loom::thread::spawn(move || {
-            let (seen, popped) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
-            vanish.at(|| {
-                let mut reader = other.reader();
-                assert_eq!(other.front(&mut reader), Ok(10));
-                reader.claim(other.cursors(), 1);
-                seen.set(1);
-                reader.consume(&other.head, &other.space, 1);
-                popped.set(1);
-                assert_eq!(other.pop(&mut reader), Ok(20));
-                popped.set(2);
-            });
-            (seen.get(), popped.get())
+        let other = Arc::clone(&heap);
+        let thread = loom::thread::spawn(move || other.push(&mut writer, 30));
+        let (seen, popped) = (std::cell::Cell::new(false), std::cell::Cell::new(0));
+        vanish.at(|| {
+            let mut reader = heap.reader();
+            assert_eq!(heap.front(&mut reader), Ok(10));
+            reader.claim(heap.cursors(), 1);
+            seen.set(true);
+            reader.consume(&heap.head, &heap.space, 1);
+            popped.set(1);
+            assert_eq!(heap.pop(&mut reader), Ok(20));
+            popped.set(2);
         });
-        let pushed = heap.push(&mut writer, 30);
-        let (seen, popped) = thread.join().unwrap();
+        let (seen, popped) = (seen.get(), popped.get());
+        let pushed = thread.join().unwrap();
         let mut reader = heap.reader();
-        let mut got = Vec::new();
-        if heap.front(&mut reader) == Ok(10) && seen == 1 {
+        if heap.front(&mut reader) == Ok(10) && seen {
             assert_eq!(reader.handed_out(heap.cursors()), 1, "handed out, and not marked");
         }
-        got.extend(std::iter::from_fn(|| heap.pop(&mut reader).ok()));
+        let mut got: Vec<u64> = std::iter::from_fn(|| heap.pop(&mut reader).ok()).collect();
         if pushed.is_ok() {
             assert_eq!(got.pop(), Some(30));
         }
         // What it was done with is gone; the one that it was just taking may be.
         let gone = 2 - got.len();
-        assert!(
-            [10, 20].ends_with(&got) && (popped..=popped + 1).contains(&gone),
-            "{got:?} after {popped}"
-        );
+        let fine = [10, 20].ends_with(&got) && (popped..=popped + 1).contains(&gone);
+        assert!(fine, "{got:?} after {popped}");
     });
 }
 
