@@ -317,6 +317,11 @@ impl Reader {
     /// In a ring that overwrites: begins at the head as it is now.
     pub(crate) fn catch_up(&mut self, shared: Cursors<'_>) {
         self.head = shared.head.load(Ordering::Acquire);
+        self.forget();
+    }
+
+    /// Nothing that was seen of the tail counts any more.
+    pub(crate) fn forget(&mut self) {
         self.known = self.head;
     }
 

@@ -226,7 +226,10 @@ impl ReadEnd {
             self.reader.catch_up(shared);
             let head = self.reader.head();
             let overtaken = || shared.head.load(Ordering::Acquire) != head;
-            let available = match self.reader.look(shared) {
+            let found = self.reader.look(shared);
+            // Whatever comes of this look, the next call makes one of its own.
+            self.reader.forget();
+            let available = match found {
                 Err(Refusal::Corrupt) if overtaken() => continue,
                 Err(refusal) => {
                     self.or_dead(failure(refusal), false)?;

@@ -16,8 +16,10 @@ impl<T: Pod> RingProducer<T> {
 
     #[inline]
     fn put(&mut self, value: T) -> std::result::Result<(), Failure> {
-        // SAFETY: `try_write` found room for so many bytes there, aligned as the item is.
-        self.end.try_write(Self::SIZE, move |place| unsafe { place.cast::<T>().write(value) })
+        // SAFETY: `try_write` found room for so many bytes there; on their way into a ring that overwrites they lie
+        // anywhere.
+        self.end
+            .try_write(Self::SIZE, move |place| unsafe { place.cast::<T>().write_unaligned(value) })
     }
 
     /// Pushes without waiting.
@@ -58,7 +60,7 @@ impl<T: Pod> RingProducer<T> {
                 let again = self.end.wait(Self::SIZE, deadline.into(), |end| {
                     // SAFETY: as in `put`.
                     end.try_write(Self::SIZE, move |place| unsafe {
-                        place.cast::<T>().write(value)
+                        place.cast::<T>().write_unaligned(value)
                     })
                 });
                 again.map_err(|failure| failure.push(value))
@@ -125,7 +127,7 @@ impl<T: Pod> RingProducer<T> {
         self.end.room_for_one(Self::SIZE, deadline)?;
         // Looks at the other end again when what is known of is not enough.
         let wanted = (values.len() as u64).saturating_mul(Self::SIZE);
-        let room = match self.end.room(wanted) {
+        let room = match self.end.room(wanted.min(self.end.core.shape.limit)) {
             Err(failure) if failure.is_full() => self.end.room(Self::SIZE)?,
             found => found?,
         };
@@ -179,7 +181,9 @@ impl<T: Pod> RingProducer<T> {
         let done = match values {
             &[value] => self.end.wait_if(Self::SIZE, deadline, |end| {
                 // SAFETY: as in `put`.
-                end.try_write(Self::SIZE, move |place| unsafe { place.cast::<T>().write(value) })
+                end.try_write(Self::SIZE, move |place| unsafe {
+                    place.cast::<T>().write_unaligned(value)
+                })
             }),
             _ => {
                 let room = self.end.room_for_one(size_of_val(values) as u64, deadline);
@@ -237,9 +241,10 @@ impl<T: Pod> RingConsumer<T> {
     /// `Empty`, `Closed`, `PeerDead`, `Failed` (with `Busy` when somebody else is the consumer).
     #[inline]
     pub fn try_pop(&mut self) -> Popped<T> {
-        // SAFETY: `try_read` found the bytes of an item there; any are a `T`.
+        // SAFETY: `try_read` found the bytes of an item there; any are a `T`. A copy out of a ring that overwrites
+        // lies anywhere.
         self.end
-            .try_read_item(Self::SIZE, |place| unsafe { place.cast::<T>().read() })
+            .try_read_item(Self::SIZE, |place| unsafe { place.cast::<T>().read_unaligned() })
             .map_err(Failure::pop)
     }
 
@@ -263,7 +268,9 @@ impl<T: Pod> RingConsumer<T> {
                 .end
                 .wait(deadline.into(), |end| {
                     // SAFETY: as in `try_pop`.
-                    end.try_read_item(Self::SIZE, |place| unsafe { place.cast::<T>().read() })
+                    end.try_read_item(Self::SIZE, |place| unsafe {
+                        place.cast::<T>().read_unaligned()
+                    })
                 })
                 .map_err(Failure::pop),
             other => other,
