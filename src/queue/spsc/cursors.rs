@@ -32,6 +32,8 @@
 //! - E3. Writer: tail, light barrier, flag. Closer: flag, heavy barrier, tail. If the closer misses a tail, the writer
 //!   sees the flag behind it, and so does the reader who sees that tail.
 //! - E4. `end` is decided and read with Acquire and Release: the records before it are there.
+//! - E5. In a ring that overwrites: the writer moves the head, fence, and writes the next record. The reader copies,
+//!   fence, and looks at the head: if it copied any of that record, it sees the head moved.
 //!
 //! # Crash states
 //! | killed | leaves | who repairs |
@@ -220,9 +222,10 @@ impl Writer {
             }
             let length = length_at(head).filter(|&length| length > 0 && length <= used);
             let next = head.wrapping_add(length.ok_or(Refusal::Corrupt)?);
-            // Acquire: what is written next is written after the head has moved.
+            // AcqRel: pairs with `Reader::try_consume`, and E2
             match shared.head.compare_exchange(head, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
+                    fence(Ordering::Release); // E5: pairs with `is_overtaken`
                     overwritten += 1;
                     head = next;
                 }
@@ -323,6 +326,12 @@ impl Reader {
     /// Nothing that was seen of the tail counts any more.
     pub(crate) fn forget(&mut self) {
         self.known = self.head;
+    }
+
+    /// In a ring that overwrites: whether what was read since [`catch_up`](Self::catch_up) may have been overwritten.
+    pub(crate) fn is_overtaken(&self, shared: Cursors<'_>) -> bool {
+        fence(Ordering::Acquire); // E5: pairs with `overwrite`
+        shared.head.load(Ordering::Relaxed) != self.head
     }
 
     /// In a ring that overwrites: the first `count` bytes have been copied; they count if nobody has overwritten them.

@@ -121,10 +121,13 @@ impl Heap {
             reader.catch_up(self.cursors());
             let head = reader.head();
             match Reader::look(reader, self.cursors()) {
-                Err(Refusal::Corrupt) if self.head.load(Ordering::Acquire) != head => continue,
+                Err(Refusal::Corrupt) if reader.is_overtaken(self.cursors()) => continue,
                 other => other?,
             };
             let value = self.word(head).load(Ordering::Relaxed);
+            if !reader.is_overtaken(self.cursors()) {
+                assert_eq!(value, 10 * (head + 1), "not the item at {head}");
+            }
             if reader.try_consume(self.cursors(), 1) {
                 return Ok(value);
             }

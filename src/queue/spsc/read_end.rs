@@ -225,12 +225,11 @@ impl ReadEnd {
             let shared = self.core.cursors();
             self.reader.catch_up(shared);
             let head = self.reader.head();
-            let overtaken = || shared.head.load(Ordering::Acquire) != head;
             let found = self.reader.look(shared);
             // Whatever comes of this look, the next call makes one of its own.
             self.reader.forget();
             let available = match found {
-                Err(Refusal::Corrupt) if overtaken() => continue,
+                Err(Refusal::Corrupt) if self.reader.is_overtaken(shared) => continue,
                 Err(refusal) => {
                     self.or_dead(failure(refusal), false)?;
                     continue;
@@ -238,7 +237,7 @@ impl ReadEnd {
                 Ok(available) => available,
             };
             let Some(count) = self.core.record_at(head, available) else {
-                if overtaken() {
+                if self.reader.is_overtaken(shared) {
                     continue;
                 }
                 return Err(Failure::Failed(corrupt()));
@@ -246,7 +245,7 @@ impl ReadEnd {
             copy.resize(count.div_ceil(8) as usize, 0u64);
             // SAFETY: `count` bytes from a position on lie in the storage; the buffer has room for them.
             unsafe { words::read(self.core.at(head), copy.as_mut_ptr().cast(), count as usize) };
-            if overtaken() {
+            if self.reader.is_overtaken(shared) {
                 continue;
             }
             let value = read(copy.as_ptr().cast(), count)?;
