@@ -1,6 +1,5 @@
 //! The reading end of a ring: role, records in place, waiting for them, and what the death of the writer means.
 
-use crate::atomic::Ordering;
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::clock::Deadline;
 use crate::os::fork;
