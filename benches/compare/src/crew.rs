@@ -7,7 +7,7 @@
 use crate::shared::Shared;
 use crate::{Result, cpu};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The most members of a crew.
 const MEMBERS_MAX: usize = 64;
@@ -18,6 +18,7 @@ const LIMIT: u32 = 60;
 struct Board {
     members: u32,
     arrived: AtomicU32,
+    finished: AtomicU32,
     failed: AtomicBool,
     /// All times are counted from here.
     epoch: Instant,
@@ -54,6 +55,21 @@ impl Gate<'_> {
         }
         board.notes[self.index].begun.store(board.now(), Ordering::Relaxed);
     }
+
+    /// The member's time ends here; without this, where its body ends. Taking down goes behind, when all have come so
+    /// far: others may still read what this member has written.
+    pub fn finish(&self) {
+        let board = self.board;
+        board.notes[self.index].ended.store(board.now(), Ordering::Release);
+        board.finished.fetch_add(1, Ordering::AcqRel);
+        while board.finished.load(Ordering::Acquire) < board.members {
+            if board.failed.load(Ordering::Relaxed) {
+                panic!("another member failed");
+            }
+            // The others may need this processor.
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
 }
 
 impl Board {
@@ -67,7 +83,9 @@ impl Board {
         let value = body(Gate { board: self, index });
         let note = &self.notes[index];
         note.value.store(value, Ordering::Relaxed);
-        note.ended.store(self.now(), Ordering::Release);
+        if note.ended.load(Ordering::Relaxed) == 0 {
+            note.ended.store(self.now(), Ordering::Release);
+        }
         Ok(())
     }
 }
@@ -118,6 +136,7 @@ fn with_board(
     let board = Shared::new(Board {
         members: cpus.len() as u32,
         arrived: AtomicU32::new(0),
+        finished: AtomicU32::new(0),
         failed: AtomicBool::new(false),
         epoch: Instant::now(),
         notes: std::array::from_fn(|_| Note::default()),

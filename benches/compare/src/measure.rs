@@ -12,10 +12,19 @@ pub struct Row {
     pub peer_name: &'static str,
     /// The ratio that is aimed at.
     pub target: f64,
-    /// Rounds are of a multiple of so many operations.
-    pub grain: u64,
+    /// How many operations a round has.
+    pub work: Work,
     /// Makes what the rounds need. Called right before the row is measured.
     pub prepare: Box<dyn Fn() -> Result<Sides>>,
+}
+
+/// How many operations a round has.
+#[derive(Clone, Copy)]
+pub enum Work {
+    /// As many as fill a round, of each side by itself, but a multiple of so many.
+    Grains(u64),
+    /// Always so many, whatever time they take.
+    Fixed(u64),
 }
 
 /// What a round of either side runs.
@@ -26,18 +35,35 @@ pub struct Sides {
     pub peer: std::result::Result<Side, String>,
 }
 
-/// Does so many operations, checks what came of them, and returns the seconds that they took.
+/// Does so many operations, checks what came of them, and returns the seconds that they took, or how often they
+/// did what the row counts.
 pub type Side = Box<dyn FnMut(u64) -> Result<f64>>;
 
-/// How seconds for an operation are shown.
+/// Sides that keep nothing from round to round.
+pub fn sides<O, P>(ours: O, peer: std::result::Result<P, String>) -> Box<dyn Fn() -> Result<Sides>>
+where
+    O: Fn(u64) -> Result<f64> + Clone + 'static,
+    P: Fn(u64) -> Result<f64> + Clone + 'static,
+{
+    Box::new(move || {
+        let peer = peer.clone().map(|peer| -> Side { Box::new(peer) });
+        Ok(Sides { ours: Box::new(ours.clone()), peer })
+    })
+}
+
+/// How seconds for an operation, or what else is counted, are shown.
 #[derive(Clone, Copy)]
 pub enum Unit {
     /// Millions of operations in a second.
     MillionsPerSecond,
     /// Nanoseconds for one.
     Nanoseconds,
+    /// Microseconds for one.
+    Microseconds,
     /// Milliseconds for one.
     Milliseconds,
+    /// System calls in a million of them.
+    Calls,
 }
 
 impl Unit {
@@ -46,7 +72,9 @@ impl Unit {
         match self {
             Self::MillionsPerSecond => "M/s",
             Self::Nanoseconds => "ns",
+            Self::Microseconds => "µs",
             Self::Milliseconds => "ms",
+            Self::Calls => "calls/M",
         }
     }
 
@@ -54,6 +82,7 @@ impl Unit {
         match self {
             Self::MillionsPerSecond => 1e-6 / seconds,
             Self::Nanoseconds => seconds * 1e9,
+            Self::Microseconds | Self::Calls => seconds * 1e6,
             Self::Milliseconds => seconds * 1e3,
         }
     }
@@ -72,6 +101,11 @@ impl Effort {
     pub const QUICK: Self = Self { rounds: 15, round: 0.07 };
     /// For figures to publish.
     pub const FULL: Self = Self { rounds: 41, round: 0.12 };
+    /// How many rounds each side has.
+    pub fn rounds(self) -> usize {
+        self.rounds
+    }
+
     /// A round outside these, in seconds, changes how much the next one does.
     const BOUNDS: std::ops::Range<f64> = 0.05..0.2;
 }
@@ -108,9 +142,9 @@ pub struct Against {
 pub fn row(row: &Row, effort: Effort) -> Result<Outcome> {
     let Sides { ours, peer } = (row.prepare)()?;
     let named = |side: &'static str| move |error: Error| format!("{side}: {error}");
-    let mut ours = Pace::calibrate(ours, row.grain, effort).map_err(named("ours"))?;
+    let mut ours = Pace::of(ours, row.work, effort).map_err(named("ours"))?;
     let mut peer = match peer {
-        Ok(peer) => Ok(Pace::calibrate(peer, row.grain, effort).map_err(named(row.peer_name))?),
+        Ok(peer) => Ok(Pace::of(peer, row.work, effort).map_err(named(row.peer_name))?),
         Err(reason) => Err(reason),
     };
     let (mut our_seconds, mut peer_seconds) = (Vec::new(), Vec::new());
@@ -122,7 +156,7 @@ pub fn row(row: &Row, effort: Effort) -> Result<Outcome> {
     }
     let against = peer.map(|_| {
         let pairs = our_seconds.iter().zip(&peer_seconds);
-        let ratios: Vec<f64> = pairs.map(|(ours, peer)| peer / ours).collect();
+        let ratios: Vec<f64> = pairs.map(|(&ours, &peer)| ratio(ours, peer)).collect();
         Against {
             peer: row.unit.figure(percentile(&peer_seconds, 0.5)),
             ratio: percentile(&ratios, 0.5),
@@ -140,15 +174,29 @@ pub fn row(row: &Row, effort: Effort) -> Result<Outcome> {
     })
 }
 
+/// Above 1 when ours takes less; of two that count nothing, neither is better.
+fn ratio(ours: f64, peer: f64) -> f64 {
+    if ours == peer { 1.0 } else { peer / ours }
+}
+
 /// A side, and how much it does in a round.
-struct Pace {
+pub struct Pace {
     side: Side,
+    /// 0: always the same work.
     grain: u64,
     work: u64,
     aim: f64,
 }
 
 impl Pace {
+    /// A side that is ready for its first round.
+    pub fn of(side: Side, work: Work, effort: Effort) -> Result<Self> {
+        match work {
+            Work::Grains(grain) => Self::calibrate(side, grain, effort),
+            Work::Fixed(work) => Ok(Self { side, grain: 0, work, aim: effort.round }),
+        }
+    }
+
     /// Does more and more, until it is known how much fills a round; which warms up, too.
     fn calibrate(side: Side, grain: u64, effort: Effort) -> Result<Self> {
         let mut pace = Self { side, grain, work: grain, aim: effort.round };
@@ -168,10 +216,10 @@ impl Pace {
     }
 
     /// Seconds for one operation.
-    fn round(&mut self) -> Result<f64> {
+    pub fn round(&mut self) -> Result<f64> {
         let work = self.work;
         let seconds = (self.side)(work)?;
-        if !Effort::BOUNDS.contains(&seconds) {
+        if self.grain > 0 && !Effort::BOUNDS.contains(&seconds) {
             self.adjust(seconds);
         }
         Ok(seconds / work as f64)
@@ -179,7 +227,7 @@ impl Pace {
 }
 
 /// Between the neighbours where it falls between two.
-fn percentile(values: &[f64], part: f64) -> f64 {
+pub fn percentile(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = part * (sorted.len() - 1) as f64;
@@ -202,7 +250,7 @@ mod tests {
             unit: Unit::Nanoseconds,
             peer_name: "peer",
             target: 1.0,
-            grain: 10,
+            work: Work::Grains(10),
             prepare: Box::new(move || {
                 Ok(Sides { ours: takes(ours), peer: peer.map(takes).map_err(String::from) })
             }),
@@ -224,6 +272,24 @@ mod tests {
         let outcome = row(&row_of(10e-9, Err("not installed")), Effort::QUICK).unwrap();
         assert!((outcome.ours - 10.0).abs() < 1e-9);
         assert_eq!(outcome.against.err().unwrap(), "not installed");
+    }
+
+    #[test]
+    fn a_side_that_counts_something_where_the_other_counts_nothing_loses() {
+        assert_eq!(ratio(0.0, 0.0), 1.0);
+        assert_eq!(ratio(3.0, 0.0), 0.0);
+        assert_eq!(ratio(0.0, 3.0), f64::INFINITY);
+    }
+
+    #[test]
+    fn fixed_work_stays_the_same_however_long_it_takes() {
+        for seconds in [1e-9, 10.0] {
+            let mut pace = Pace::of(takes(seconds), Work::Fixed(7), Effort::QUICK).unwrap();
+            for _ in 0..3 {
+                assert!((pace.round().unwrap() - seconds).abs() < 1e-12);
+                assert_eq!(pace.work, 7);
+            }
+        }
     }
 
     #[test]

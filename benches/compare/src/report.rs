@@ -1,5 +1,6 @@
 //! The table on the terminal, and the file for programs.
 
+use crate::curves::{Curve, Line};
 use crate::machine::Machine;
 use crate::measure::Outcome;
 use comfy_table::{CellAlignment, Table, presets};
@@ -40,8 +41,8 @@ pub fn table(rows: &[Outcome]) -> String {
     table.to_string()
 }
 
-/// The machine and the rows; a missing peer's figures are null.
-pub fn json(machine: &Machine, rows: &[Outcome]) -> String {
+/// The machine, the rows, and the curves if there are any; a missing peer's figures are null.
+pub fn json(machine: &Machine, rows: &[Outcome], curves: &[Curve]) -> String {
     let row = |row: &Outcome| {
         let figure = |of: fn(&crate::measure::Against) -> f64| {
             row.against.as_ref().map_or(Value::Null, |against| json!(of(against)))
@@ -55,9 +56,20 @@ pub fn json(machine: &Machine, rows: &[Outcome]) -> String {
             "ratio": figure(|against| against.ratio),
             "p10": figure(|against| against.p10),
             "p90": figure(|against| against.p90),
+            "target": row.target,
+            "missing": row.against.as_ref().err(),
         })
     };
-    let report = json!({
+    let curve = |curve: &Curve| {
+        let line = |line: &Line| json!({ "name": line.name, "points": line.points });
+        json!({
+            "id": curve.id,
+            "x": curve.x.label,
+            "y": curve.y.label,
+            "lines": curve.lines.iter().map(line).collect::<Vec<_>>(),
+        })
+    };
+    let mut report = json!({
         "machine": {
             "cpu": machine.cpu,
             "cores": machine.cores,
@@ -67,6 +79,9 @@ pub fn json(machine: &Machine, rows: &[Outcome]) -> String {
         },
         "rows": rows.iter().map(row).collect::<Vec<_>>(),
     });
+    if !curves.is_empty() {
+        report["curves"] = curves.iter().map(curve).collect();
+    }
     format!("{report:#}\n")
 }
 

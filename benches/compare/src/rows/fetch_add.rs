@@ -1,6 +1,6 @@
 //! Adding to a shared integer, against the bare instruction on a shared page.
 
-use crate::measure::{Row, Sides, Unit};
+use crate::measure::{Row, Sides, Unit, Work};
 use crate::shared::Shared;
 use crate::{Result, cpu, crew};
 use mpshm::Value;
@@ -13,7 +13,7 @@ pub fn alone() -> Row {
         unit: Unit::Nanoseconds,
         peer_name: "lock xadd on a shared page",
         target: 0.95,
-        grain: 1000,
+        work: Work::Grains(1000),
         prepare: Box::new(|| {
             let value = Value::<i64>::new(0)?;
             let bare = Shared::new(Line(AtomicI64::new(0)))?;

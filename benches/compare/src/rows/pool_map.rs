@@ -1,7 +1,7 @@
 //! A function mapped over many numbers by a pool of two, made before the clock starts.
 
 use crate::Result;
-use crate::measure::{Row, Side, Sides, Unit};
+use crate::measure::{Row, Side, Sides, Unit, Work};
 use crate::python::Python;
 use mpshm::Pool;
 use std::time::Instant;
@@ -15,7 +15,7 @@ pub fn against_python() -> Row {
         unit: Unit::Milliseconds,
         peer_name: "Python multiprocessing.Pool(2).map",
         target: 30.0,
-        grain: 1,
+        work: Work::Grains(1),
         prepare: Box::new(|| {
             Ok(Sides { ours: ours()?, peer: python().map_err(|error| error.to_string()) })
         }),

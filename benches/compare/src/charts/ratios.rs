@@ -1,5 +1,6 @@
 //! The ratios as a picture.
 
+use super::{HEADING, WIDTH, heading, text};
 use crate::Result;
 use crate::machine::Machine;
 use crate::measure::Outcome;
@@ -7,14 +8,13 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
 
-const WIDTH: u32 = 900;
 /// Height of a row's strip.
 const STRIP: u32 = 34;
 const BETTER: RGBColor = RGBColor(46, 125, 80);
 const WORSE: RGBColor = RGBColor(178, 60, 48);
 
 /// A bar from 1 to each row's ratio, on a logarithmic scale, with the 10th to 90th percentile and the target.
-pub fn ratios(path: &Path, machine: &Machine, rows: &[Outcome]) -> Result<()> {
+pub fn draw(path: &Path, machine: &Machine, rows: &[Outcome]) -> Result<()> {
     // Room for the labels, and for 1 itself.
     let (mut low, mut high) = (0.5_f64, 2.0_f64);
     for row in rows {
@@ -27,16 +27,11 @@ pub fn ratios(path: &Path, machine: &Machine, rows: &[Outcome]) -> Result<()> {
     }
     let height = 128 + STRIP * rows.len().max(1) as u32;
     let root = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let title = TextStyle::from(("sans-serif", 20)).color(&BLACK);
-    root.draw(&Text::new("Ratio to the peer (above 1: mpshm is better)", (16, 12), title))?;
-    let grey = BLACK.mix(0.7);
-    let small = TextStyle::from(("sans-serif", 12)).color(&grey);
-    root.draw(&Text::new(machine.to_string(), (16, 38), small.clone()))?;
+    heading(&root, "Ratio to the peer (above 1: mpshm is better)", machine)?;
     let legend = "bar: median   black line: 10th to 90th percentile   blue mark: target";
-    root.draw(&Text::new(legend, (16, 56), small))?;
+    root.draw(&Text::new(legend, (16, HEADING as i32 - 8), text(12)))?;
     let mut chart = ChartBuilder::on(&root)
-        .margin_top(78)
+        .margin_top(HEADING + 14)
         .margin_right(16)
         .set_label_area_size(LabelAreaPosition::Bottom, 30)
         .set_label_area_size(LabelAreaPosition::Left, 250)
@@ -48,7 +43,7 @@ pub fn ratios(path: &Path, machine: &Machine, rows: &[Outcome]) -> Result<()> {
         .light_line_style(BLACK.mix(0.05))
         .x_label_formatter(&|value| format!("{value}"))
         .draw()?;
-    let plain = TextStyle::from(("sans-serif", 13)).color(&BLACK);
+    let plain = text(13);
     for (index, row) in rows.iter().enumerate() {
         let middle = index as f64 + 0.5;
         let line = |from: (f64, f64), to: (f64, f64), color: RGBAColor, width| {
