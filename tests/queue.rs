@@ -539,6 +539,9 @@ fn reserve_writes_in_place_and_commit_may_be_shorter() {
     let refused = message.commit(1).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::TimedOut);
     assert!(start.elapsed() >= 2 * SHORT);
+    // When that time is over, too.
+    let refused = refused.into_inner().commit(1).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::TimedOut);
     drop(refused);
     assert_eq!(queue.audit().unwrap().reserved, 0);
 }

@@ -20,8 +20,8 @@ pub struct mpshm_queue_t {
     pub(super) core: Core,
     /// Bytes of an item; 0 = messages of any length.
     pub(super) item_size: usize,
-    /// The block between reserve and commit, for how many bytes, and until when a commit may wait.
-    reserved: Option<(Reserved, usize, Deadline)>,
+    /// The block between reserve and commit, for how many bytes, and until when a commit may wait, if it may.
+    reserved: Option<(Reserved, usize, Option<Deadline>)>,
     claimed: Option<Held>,
     /// The process that reserved or claimed.
     process: u32,
@@ -406,7 +406,7 @@ pub unsafe extern "C" fn mpshm_queue_reserve(
             queue.core.or_repaired(attempt(), attempt)
         };
         let reserved = reserved.map_err(|failure| refused(failure, true, waits))?;
-        queue.reserved = Some((reserved, length, deadline));
+        queue.reserved = Some((reserved, length, waits.then_some(deadline)));
         queue.process = fork::generation();
         // SAFETY: checked above.
         unsafe { put(data, queue.core.payload(reserved.held.block).cast(), "data") }
@@ -430,14 +430,13 @@ pub unsafe extern "C" fn mpshm_queue_commit(queue: *mut mpshm_queue_t, length: u
         if queue.item_size != 0 {
             check_item(length, queue.item_size)?;
         }
-        let waits = !deadline.has_passed();
-        let committed = match queue.core.try_commit(reserved, length as u32) {
-            Err(failure) if failure.is_full() && waits => {
+        let committed = match (queue.core.try_commit(reserved, length as u32), deadline) {
+            (Err(failure), Some(deadline)) if failure.is_full() => {
                 queue.core.commit(reserved, length as u32, deadline)
             }
-            other => other,
+            (other, _) => other,
         };
-        committed.map_err(|failure| refused(failure, true, waits))?;
+        committed.map_err(|failure| refused(failure, true, deadline.is_some()))?;
         queue.reserved = None;
         Ok(())
     })
@@ -541,7 +540,7 @@ fn forget_of_the_parent(queue: &mut mpshm_queue_t) {
     }
 }
 
-fn reservation(queue: &mpshm_queue_t) -> Result<(Reserved, usize, Deadline)> {
+fn reservation(queue: &mpshm_queue_t) -> Result<(Reserved, usize, Option<Deadline>)> {
     check_process(queue)?;
     queue
         .reserved

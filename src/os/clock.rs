@@ -39,9 +39,6 @@ impl Deadline {
     /// Waits for ever.
     pub const FOREVER: Self = Self(u64::MAX);
 
-    /// Has passed, without a look at the clock.
-    pub(crate) const PASSED: Self = Self(0);
-
     /// The moment that lies `after` from now.
     #[must_use]
     pub fn after(after: Duration) -> Self {

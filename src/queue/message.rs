@@ -26,7 +26,8 @@ pub struct Reservation<'q> {
     core: &'q Core,
     reserved: Reserved,
     length: usize,
-    deadline: Deadline,
+    /// Until when a commit may wait; never for one that was made without waiting.
+    deadline: Option<Deadline>,
     process: u32,
 }
 
@@ -36,7 +37,7 @@ impl<'q> Reservation<'q> {
         core: &'q Core,
         reserved: Reserved,
         length: usize,
-        deadline: Deadline,
+        deadline: Option<Deadline>,
     ) -> Self {
         Self { core, reserved, length, deadline, process: core.process() }
     }
@@ -112,11 +113,11 @@ impl<'q> Reservation<'q> {
             return Err(PushError::Failed(self, error));
         }
         let committed = self.core.try_commit(self.reserved, length as u32);
-        let committed = match committed {
-            Err(failure) if failure.is_full() && !self.deadline.has_passed() => {
-                self.core.commit(self.reserved, length as u32, self.deadline)
+        let committed = match (committed, self.deadline) {
+            (Err(failure), Some(deadline)) if failure.is_full() => {
+                self.core.commit(self.reserved, length as u32, deadline)
             }
-            other => other,
+            (other, _) => other,
         };
         match committed {
             Ok(()) => {

@@ -429,7 +429,6 @@ impl<T: ?Sized + Item, R: MayPush> Queue<T, R> {
             }
         };
         let reserved = reserved.map_err(|failure| failure.push(()))?;
-        let deadline = deadline.unwrap_or(Deadline::PASSED);
         Ok(Reservation::new(&self.core, reserved, length, deadline))
     }
 }
