@@ -595,8 +595,8 @@ pub unsafe extern "C" fn mpshm_ring_release(ring: *mut mpshm_ring_t, count: usiz
         }
         ring.claimed = None;
         ring.reader.consume(if all { claimed.bytes } else { ring.core().bytes_of(count) });
-        if !all {
-            ring.reader.unclaim();
+        if !all || claimed.deliveries > 1 {
+            ring.reader.unclaim(claimed.deliveries);
         }
         Ok(())
     })

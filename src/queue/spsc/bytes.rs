@@ -5,12 +5,14 @@
 
 use crate::error::Error;
 use crate::os::clock::Deadline;
-use crate::queue::error::{Failure, PopError, PushError};
+use crate::queue::error::{Failure, PushError};
 use crate::queue::mpmc::{Popped, Pushed};
+use crate::queue::ring::Refusal;
 use crate::queue::spsc::core::{copy_out, message, write_message};
 use crate::queue::spsc::place::{RingClaim, RingReservation};
 use crate::queue::spsc::read_end::ReadEnd;
 use crate::queue::spsc::ring::{RingConsumer, RingProducer};
+use crate::queue::spsc::shape::record;
 use std::io;
 
 type Reserved<'r> = std::result::Result<RingReservation<'r, u8>, PushError<()>>;
@@ -143,9 +145,28 @@ impl RingProducer<[u8]> {
     }
 
     fn all<M: AsRef<[u8]>>(&mut self, messages: &[M], deadline: Option<Deadline>) -> Done<()> {
+        if self.end.core.overwrites() {
+            return self.all_at_once(messages);
+        }
         let bytes = messages.iter().map(|message| self.end.core.bytes_of(message.as_ref().len()));
         self.end.room_for_one(bytes.sum(), deadline)?;
         self.some(messages, None).map(|_| ())
+    }
+
+    /// For a ring that overwrites: one write, as if it were of one record.
+    fn all_at_once<M: AsRef<[u8]>>(&mut self, messages: &[M]) -> Done<()> {
+        // Asked for once, so that their lengths stay what they are.
+        let messages: Vec<&[u8]> = messages.iter().map(AsRef::as_ref).collect();
+        let bytes = messages.iter().map(|message| self.end.core.bytes_of(message.len())).sum();
+        self.end.try_write(bytes, |mut place| {
+            for message in messages {
+                // SAFETY: `try_write` found room for the records of all.
+                unsafe {
+                    write_message(place, message);
+                    place = place.add(record(message.len() as u64) as usize);
+                }
+            }
+        })
     }
 
     /// Room for a message of up to `length` bytes, contiguous, without waiting.
@@ -425,29 +446,30 @@ impl io::Write for RingProducer<[u8]> {
 }
 
 /// A stream of bytes: a read takes bytes of one message, and leaves what does not fit for the next one; it
-/// waits for a message. A message that was read in part is still in the ring: a pop gives all of it. The end of the
-/// stream is a closed ring, drained; a producer that died is an error, and so is a ring that overwrites.
+/// waits for a message. A message that was read in part is still in the ring, as handed out: a pop gives all of it, and a
+/// claim too, marked. The end of the stream is a closed ring, drained; a producer that died is an error, and so is a
+/// ring that overwrites.
 impl io::Read for RingConsumer<[u8]> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
         loop {
-            let partly = self.partly;
-            let message = match self.claimed(Some(Deadline::FOREVER)) {
+            let position = self.end.position();
+            let begun = if self.partly.0 == position { self.partly.1 } else { 0 };
+            let message = match self.end.front_message(Some(Deadline::FOREVER), begun == 0) {
                 Ok(message) => message,
-                Err(PopError::Closed) => return Ok(0),
-                Err(error) => return Err(Error::from(error).into()),
+                Err(Failure::Refused(Refusal::Closed)) => return Ok(0),
+                Err(failure) => return Err(Error::from(failure.pop()).into()),
             };
-            let position = message.position();
-            let skip = if partly.0 == position { partly.1.min(message.len()) } else { 0 };
-            let count = buffer.len().min(message.len() - skip);
-            message.read_at(skip, &mut buffer[..count])?;
-            if skip + count < message.len() {
-                message.keep();
-                self.partly = (position, skip + count);
+            let begun = begun.min(message.count);
+            let count = buffer.len().min(message.count - begun);
+            // SAFETY: inside the message; the buffer has room for so many.
+            unsafe { message.start.add(begun).copy_to_nonoverlapping(buffer.as_mut_ptr(), count) };
+            if begun + count < message.count {
+                self.partly = (self.end.position(), begun + count);
             } else {
-                message.release();
+                self.end.consume(message.bytes);
             }
             if count > 0 {
                 return Ok(count); // and a message without bytes is not the end

@@ -370,8 +370,12 @@ impl Reader {
         times
     }
 
-    /// What was handed out beyond `count` bytes is as if it had not been.
-    pub(crate) fn unclaim(&self, shared: Cursors<'_>) {
-        shared.claimed.store(self.head, Ordering::Relaxed);
+    /// What is left of what was handed out for the `times`-th time is as it was before that.
+    pub(crate) fn unclaim(&self, shared: Cursors<'_>, times: u64) {
+        if times > 1 {
+            shared.times.store(times - 1, Ordering::Relaxed);
+        } else {
+            shared.claimed.store(self.head, Ordering::Relaxed);
+        }
     }
 }

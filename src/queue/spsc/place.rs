@@ -168,7 +168,7 @@ impl<'r, T: Pod> RingClaim<'r, T> {
     }
 
     /// How often these items have been handed out, this time included: 1 is the ordinary case, more means that
-    /// another may have worked on them.
+    /// another may have worked on them. Of items that come together, it is the number of the one that came most often.
     #[must_use]
     pub fn deliveries(&self) -> u32 {
         u32::try_from(self.claimed.deliveries).unwrap_or(u32::MAX)
@@ -230,26 +230,13 @@ impl<'r, T: Pod> RingClaim<'r, T> {
         std::mem::forget(self);
     }
 
-    /// Ends the claim as if it had not been.
-    pub(super) fn keep(self) {
-        if self.process == fork::generation() {
-            self.end.unclaim();
-        }
-        std::mem::forget(self);
-    }
-
-    /// The first byte's place in the order of all bytes.
-    pub(super) fn position(&self) -> u64 {
-        self.end.position()
-    }
-
     #[inline]
     fn consume(&mut self, bytes: u64) {
         // In a forked child the claim is the parent's.
         if self.process == fork::generation() {
             self.end.consume(bytes);
-            if bytes < self.claimed.bytes {
-                self.end.unclaim();
+            if bytes < self.claimed.bytes || self.claimed.deliveries > 1 {
+                self.end.unclaim(self.claimed.deliveries);
             }
         }
     }

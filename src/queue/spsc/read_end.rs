@@ -153,14 +153,10 @@ impl ReadEnd {
     /// or bytes it is, and the how-manieth time it is handed out. Waits if there is a deadline.
     #[inline]
     pub(crate) fn claim_items(&mut self, most: usize, deadline: Option<Deadline>) -> Done<Claimed> {
-        let available = self.claimable(most as u64, deadline)?;
         if self.core.is_framed() {
-            let bytes = self.record(available)?;
-            // SAFETY: a record of so many bytes can be read there.
-            let (start, count) = unsafe { message(self.place(), bytes) }?;
-            let (_, deliveries) = self.claim(bytes);
-            return Ok(Claimed { bytes, start, count, deliveries });
+            return self.front_message(deadline, true);
         }
+        self.claimable(most as u64, deadline)?;
         let wanted = self.core.bytes_of(most);
         let size = u64::from(self.core.shape.plan.size);
         let there = self.available_up_to(wanted)?.min(wanted);
@@ -169,9 +165,24 @@ impl ReadEnd {
         Ok(Claimed { bytes, start: self.place(), count, deliveries })
     }
 
-    /// What was claimed beyond what was consumed is as if it had not been.
-    pub(crate) fn unclaim(&self) {
-        self.reader.unclaim(self.core.cursors());
+    /// The first message, claimed if `claims`; waited for if there is a deadline.
+    #[inline]
+    pub(crate) fn front_message(
+        &mut self,
+        deadline: Option<Deadline>,
+        claims: bool,
+    ) -> Done<Claimed> {
+        let available = self.claimable(1, deadline)?;
+        let bytes = self.record(available)?;
+        // SAFETY: a record of so many bytes can be read there.
+        let (start, count) = unsafe { message(self.place(), bytes) }?;
+        let deliveries = if claims { self.claim(bytes).1 } else { 0 };
+        Ok(Claimed { bytes, start, count, deliveries })
+    }
+
+    /// What is left of a claim that was handed out for the `times`-th time is as it was before.
+    pub(crate) fn unclaim(&self, times: u64) {
+        self.reader.unclaim(self.core.cursors(), times);
     }
 
     /// One record, read by `read` from its first byte on, whose length it is told; taken unless `read` refuses.
