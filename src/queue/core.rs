@@ -384,7 +384,7 @@ impl Core {
         closed.map_err(|_| corrupt())
     }
 
-    /// Items that could be popped, returned ones included.
+    /// Items that could be popped, returned ones included. An estimate where others never stop giving items back.
     pub(crate) fn len(&self) -> Result<u64> {
         if self.parts.shape.plan.in_slots {
             return self.item_ring().len(&InSlots).map_err(|_| corrupt());

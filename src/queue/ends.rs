@@ -34,6 +34,9 @@ const LEAVING: u64 = 1 << 16;
 const HERE: u64 = 0xffff;
 const HERE_OR_LEAVING: u64 = 0xffff_ffff;
 
+/// How often the words are looked at while others keep changing them.
+const LOOKS: u32 = 1000;
+
 fn change(word: &AtomicU64, to: impl FnMut(u64) -> Option<u64>) -> bool {
     // SeqCst: one order of all changes and looks, which I3 and `over` stand on.
     word.fetch_update(Ordering::SeqCst, Ordering::Relaxed, to).is_ok()
@@ -80,7 +83,10 @@ fn none(words: &[AtomicU64], expected: u32, which: u64) -> bool {
         })
     };
     let Some(mut before) = look() else { return false };
-    while before >= u64::from(expected) {
+    for _ in 0..LOOKS {
+        if before < u64::from(expected) {
+            return false;
+        }
         match look() {
             // Nobody came to any word in between: there was none between the two looks (I1).
             Some(after) if after == before => return true,
@@ -88,5 +94,5 @@ fn none(words: &[AtomicU64], expected: u32, which: u64) -> bool {
             None => return false,
         }
     }
-    false
+    false // somebody never stops coming
 }

@@ -27,6 +27,12 @@ const SEARCHES: u32 = 1000;
 /// A length is looked for so often while others keep giving items back and taking them: only damaged bytes need more.
 const LENGTHS: u32 = 1_000_000;
 
+/// How often it is looked at `count` blocks while others keep changing them: fewer times where a look takes long, so
+/// that a peer that never stops changing them holds nobody up for long.
+pub(crate) fn looks(count: u32) -> u32 {
+    16 + 100_000 / count.max(1)
+}
+
 /// A block that a participant owns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
@@ -152,9 +158,11 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
     }
 
     /// The oldest item, its block LEASED(me); what was given back comes first. `seen` is the value of
-    /// `returned` at which this consumer found nothing given back.
+    /// `returned` at which this consumer found nothing given back. A consumer that again and again finds others to
+    /// have been faster says so in the end.
     #[inline]
     pub(crate) fn try_claim(&self, me: u32, seen: &Cell<u64>) -> Result<Held, Refusal> {
+        let mut left = looks(self.blocks.count());
         loop {
             let returned = self.returned.load(Ordering::Acquire);
             if returned != seen.get() {
@@ -166,7 +174,10 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
             match self.ring.take_block(|item, still| self.lease(item, me, still)) {
                 // Between the two looks nothing was given back, so there was a moment without an item.
                 Err(Refusal::Empty | Refusal::Closed)
-                    if self.returned.load(Ordering::Acquire) != returned => {}
+                    if left > 0 && self.returned.load(Ordering::Acquire) != returned =>
+                {
+                    left -= 1;
+                }
                 taken => return taken,
             }
         }

@@ -246,10 +246,16 @@ impl Core {
         mut each: impl FnMut(Held) -> Result<()>,
     ) -> std::result::Result<usize, Failure> {
         let me = self.me()?;
-        self.many(self.space_event(), 0..most, |_| {
+        self.many(self.space_event(), 0..self.at_once(most), |_| {
             let held = self.exchange().try_claim(me.slot, &self.returned)?;
             Ok(each(held)?)
         })
+    }
+
+    /// No more than can be in the queue at one moment: who pops all there are is not kept by one who pushes for ever.
+    fn at_once(&self, most: usize) -> usize {
+        let shape = &self.parts.shape;
+        most.min(shape.plan.capacity as usize + shape.blocks as usize)
     }
 
     pub(crate) fn claim(&self, deadline: Deadline) -> std::result::Result<Held, Failure> {
@@ -367,7 +373,7 @@ impl Core {
         most: usize,
         mut each: impl FnMut(u64),
     ) -> std::result::Result<usize, Failure> {
-        self.many(self.space_event(), 0..most, |_| {
+        self.many(self.space_event(), 0..self.at_once(most), |_| {
             each(self.item_ring().take()?);
             Ok(())
         })

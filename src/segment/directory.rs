@@ -82,6 +82,11 @@ pub(crate) use crate::segment::entry::{Entry, Head, check_object_name};
 use crate::segment::entry::{Op, State, Turn, Word};
 use crate::segment::participant::{Me, Table};
 
+/// How often a change of the directory is tried, or a look at its turn, while others keep changing it: far more often
+/// than honest peers can be faster, so that one who never stops holds nobody up for ever.
+const TRIES: u32 = 1 << 16;
+/// The same for what makes system calls.
+const DEAR_TRIES: u32 = 1000;
 /// Bytes of the file that pins lock begin here, one for each entry; participants' are at the beginning.
 const PINS: u64 = 1 << 40;
 
@@ -132,7 +137,7 @@ pub(crate) struct Directory<'a> {
 impl Directory<'_> {
     /// Finds an object, checks that it is what is wanted, and pins it.
     pub(crate) fn open(&self, wanted: Wanted<'_>) -> Result<Extent> {
-        loop {
+        for _ in 0..DEAR_TRIES {
             self.settle()?;
             let Some((index, word)) = self.find(wanted.name) else {
                 return Err(not_found(wanted.name));
@@ -147,6 +152,7 @@ impl Directory<'_> {
                 return Ok(Extent { offset, length, pin }); // I4
             }
         }
+        Err(self.restless())
     }
 
     /// Makes an object of `length` bytes: zeroed, then `fill`ed, then visible.
@@ -178,7 +184,7 @@ impl Directory<'_> {
 
     /// Takes the name away at once; the space is free when nobody has the object open any more.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
-        loop {
+        for _ in 0..TRIES {
             let turn = self.settle()?;
             let Some((index, _)) = self.find(name) else {
                 return Err(not_found(name));
@@ -188,6 +194,7 @@ impl Directory<'_> {
                 return self.free(index, self.asker().as_ref());
             }
         }
+        Err(self.restless())
     }
 
     /// The objects, newest first. Removed ones are not among them, whoever has them open.
@@ -234,7 +241,7 @@ impl Directory<'_> {
     /// Brings the last change into its entry's word, unless that is done. The directory is then as the
     /// turn that is returned left it, until the next one is announced.
     fn settle(&self) -> Result<Turn> {
-        loop {
+        for _ in 0..TRIES {
             let turn = Turn(self.head.turn.load(Ordering::Acquire)); // E1
             let Some(op) = turn.op() else { return Ok(turn) };
             let Some(entry) = self.entries.get(turn.index()) else {
@@ -250,6 +257,7 @@ impl Directory<'_> {
             }
             return Ok(turn);
         }
+        Err(self.restless())
     }
 
     /// Makes a change that is right after `turn`; false when another one came first.
@@ -301,7 +309,7 @@ impl Directory<'_> {
 
     /// Frees a removed entry that nobody has open.
     fn free(&self, index: usize, asker: Option<&Asker>) -> Result<()> {
-        loop {
+        for _ in 0..DEAR_TRIES {
             let turn = self.settle()?;
             if !self.entries[index].word().is(State::Removed) {
                 return Ok(());
@@ -314,6 +322,7 @@ impl Directory<'_> {
                 return Ok(());
             }
         }
+        Ok(()) // the next one who needs the room tries again
     }
 
     /// Takes an entry; where there is none, after the repair of all.
@@ -348,7 +357,7 @@ impl Directory<'_> {
         let entry = &self.entries[index];
         let lines = length.div_ceil(LINE as u64).max(1);
         let mut repaired = false;
-        loop {
+        for _ in 0..TRIES {
             let turn = self.settle()?;
             let gap = self.first_gap(lines);
             if let Ok(Ok(offset)) = gap {
@@ -373,6 +382,7 @@ impl Directory<'_> {
                 ));
             }
         }
+        Err(self.restless())
     }
 
     /// Where so many lines are free, or how many the largest gap has. True if the turn has not changed.
@@ -415,7 +425,7 @@ impl Directory<'_> {
     }
 
     fn publish(&self, index: usize, name: &str) -> Result<()> {
-        loop {
+        for _ in 0..TRIES {
             let turn = self.settle()?;
             if self.find(name).is_some() {
                 return Err(exists(name));
@@ -425,6 +435,7 @@ impl Directory<'_> {
                 return Ok(());
             }
         }
+        Err(self.restless())
     }
 
     /// Undoes what this process, the maker, has done so far; its pin is gone already.
@@ -480,6 +491,11 @@ impl Directory<'_> {
             )));
         };
         Ok((begin, length))
+    }
+
+    #[cold]
+    fn restless(&self) -> Error {
+        self.corrupt("changes all the time: somebody writes into it without rest".into())
     }
 
     fn corrupt(&self, what: String) -> Error {

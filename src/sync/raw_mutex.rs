@@ -61,6 +61,8 @@ const FLAGS: u64 = 15;
 const UNLOCKED: u64 = 0;
 /// Looks at a taken lock before sleeping.
 const SPINS: u32 = 100;
+/// How often a word is tried to be changed while others keep changing it.
+const TRIES: u32 = 1000;
 
 /// The lock as it lies in a segment.
 #[repr(C, align(16))]
@@ -294,7 +296,7 @@ impl RawMutex {
         doubt: Doubt,
         is_over: &impl Fn(u32, u64, Doubt) -> bool,
     ) -> Result<Locked, LockError<()>> {
-        loop {
+        for _ in 0..TRIES {
             let seen = self.word.load(Ordering::Relaxed);
             if seen & LOST != 0 {
                 return Err(LockError::NotRecoverable);
@@ -319,6 +321,7 @@ impl RawMutex {
                 return Ok(locked);
             }
         }
+        Err(LockError::Busy) // others were faster every time
     }
 
     /// Locks, waiting until `deadline`.
@@ -396,7 +399,10 @@ impl RawMutex {
     /// A sleeper that gives up passes on what a wake-up may have told it alone: that others sleep.
     fn hand_on(&self) {
         let mut seen = self.word.load(Ordering::Relaxed);
-        while owner(seen).0 != UNLOCKED && seen & WAITERS == 0 {
+        for _ in 0..TRIES {
+            if owner(seen).0 == UNLOCKED || seen & WAITERS != 0 {
+                break;
+            }
             let told = seen | WAITERS;
             match self.word.compare_exchange(seen, told, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return,
