@@ -52,6 +52,8 @@ mod locks;
 mod queues;
 #[path = "hostile/report.rs"]
 mod report;
+#[path = "hostile/rings.rs"]
+mod rings;
 #[path = "hostile/segments.rs"]
 mod segments;
 #[path = "hostile/storm.rs"]
@@ -82,6 +84,7 @@ fn of<K: Kind>() -> (&'static str, Run) {
 
 fn kinds() -> Vec<(&'static str, Run)> {
     use queues::Queues;
+    use rings::Rings;
     use segments::Segments;
     vec![
         of::<Segments<segments::Header>>(),
@@ -101,6 +104,14 @@ fn kinds() -> Vec<(&'static str, Run)> {
         of::<Queues<queues::Overwriting>>(),
         of::<Queues<queues::Joinable>>(),
         of::<Queues<queues::Following>>(),
+        of::<Rings<rings::Words>>(),
+        of::<Rings<rings::Odd>>(),
+        of::<Rings<rings::Dropping>>(),
+        of::<Rings<rings::ItemsOverwriting>>(),
+        of::<Rings<rings::Following>>(),
+        of::<Rings<rings::Messages>>(),
+        of::<Rings<rings::MessagesOverwriting>>(),
+        of::<Rings<rings::MessagesFollowing>>(),
         of::<locks::Values>(),
         of::<locks::Arrays>(),
         of::<locks::Mutexes>(),

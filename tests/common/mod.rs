@@ -62,7 +62,10 @@ pub fn main(tests: &[Test]) -> ! {
 pub fn run(tests: &[Test], filter: Option<&str>) -> (u32, u32) {
     // A shell starts what runs in its background with these ignored, and children would inherit that.
     // SAFETY: no handlers, only the default.
-    unsafe { [libc::SIGINT, libc::SIGQUIT].map(|signal| libc::signal(signal, libc::SIG_DFL)) };
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_DFL);
+        libc::signal(libc::SIGQUIT, libc::SIG_DFL);
+    }
     let picked = |test: &&Test| filter.is_none_or(|part| test.name.contains(part));
     // What a test leaves comes here when the test's own process ends.
     // SAFETY: no pointers.
