@@ -98,6 +98,15 @@ impl Core {
         }
     }
 
+    /// Whether a record may begin at a position; then it is aligned.
+    pub(super) fn is_sound(&self, position: u64) -> bool {
+        let grain = match self.shape.plan.size {
+            0 => PREFIX,
+            size => size.into(),
+        };
+        position % grain == 0
+    }
+
     /// Where position 0 would be, so that `position`, and what follows up to the size of the storage, is as far behind
     /// it as its number says. An address to reckon with, not to go to.
     pub(super) fn base(&self, position: u64) -> *mut u8 {
@@ -114,6 +123,9 @@ impl Core {
     pub(super) fn record_at(&self, position: u64, available: u64) -> Option<u64> {
         let size = match self.shape.plan.size {
             0 => {
+                if !self.is_sound(position) {
+                    return None;
+                }
                 // SAFETY: eight bytes, aligned, inside the storage.
                 let length =
                     unsafe { (*self.at(position).cast::<AtomicU64>()).load(Ordering::Relaxed) };
@@ -136,9 +148,13 @@ impl Core {
         Ok(())
     }
 
-    /// Whether the ring has been closed. A decision that is due may have to be made for it.
+    /// Whether the ring has been closed. The end is decided then: what is pushed later is refused.
     pub(crate) fn is_closed(&self) -> bool {
-        self.cursors().is_closing()
+        let closing = self.cursors().is_closing();
+        if closing && barrier::register(fork::generation()).is_ok() {
+            self.cursors().end();
+        }
+        closing
     }
 
     /// Bytes of records in the ring.

@@ -41,13 +41,13 @@ impl ReadEnd {
     fn take(&mut self) -> Result<()> {
         let process = fork::generation();
         let core = &self.core;
-        let (me, _) = core.take(&core.header.roles.reader, "consumer")?;
-        let drops = core.shape.plan.delivery == Delivery::AtMostOnce;
-        let started = Reader::start(core.cursors(), drops);
-        let (mut reader, dropped) = started.map_err(|_| {
+        let (me, from_the_dead) = core.take(&core.header.roles.reader, "consumer")?;
+        let drops = from_the_dead && core.shape.plan.delivery == Delivery::AtMostOnce;
+        let started = Reader::start(core.cursors(), drops).ok();
+        let Some((mut reader, dropped)) = started.filter(|one| core.is_sound(one.0.head())) else {
             role::leave(&core.header.roles.reader, me);
-            corrupt()
-        })?;
+            return Err(corrupt());
+        };
         if core.overwrites() {
             reader.catch_up(core.cursors());
         }
@@ -132,21 +132,15 @@ impl ReadEnd {
         self.reader.consume(&header.reader.head, &header.events.space, count);
     }
 
-    /// `count` bytes at most are going to be handed out in place; for how many that is done, and for the how-manieth
-    /// time.
+    /// `bytes`, of one or several records, are going to be handed out in place; says for the how-manieth time.
     #[inline]
-    pub(crate) fn claim(&mut self, count: u64) -> (u64, u64) {
-        let shared = self.core.cursors();
-        let count = match self.reader.handed_out(shared) {
-            0 => count,
-            before => count.min(before),
-        };
-        let times = self.reader.claim(shared, count);
+    fn claim(&mut self, bytes: u64) -> u64 {
+        let times = self.reader.claim(self.core.cursors(), bytes);
         if times > 1 {
             let each = u64::from(self.core.shape.plan.size);
-            tally(&self.core.header.tallies.redelivered, count.checked_div(each).unwrap_or(1));
+            tally(&self.core.header.tallies.redelivered, bytes.checked_div(each).unwrap_or(1));
         }
-        (count, times)
+        times
     }
 
     /// Claims items at the front, `most` at most, or the first message: what it takes, where it begins, how many items
@@ -160,9 +154,14 @@ impl ReadEnd {
         let wanted = self.core.bytes_of(most);
         let size = u64::from(self.core.shape.plan.size);
         let there = self.available_up_to(wanted)?.min(wanted);
-        let (bytes, deliveries) = self.claim(there - there % size);
-        let count = (bytes / size) as usize;
-        Ok(Claimed { bytes, start: self.place(), count, deliveries })
+        let whole = |bytes: u64| bytes - bytes % size;
+        let before = whole(self.reader.handed_out(self.core.cursors()));
+        let bytes = if before == 0 { whole(there) } else { whole(there).min(before) };
+        if bytes == 0 {
+            return Err(Failure::Failed(corrupt()));
+        }
+        let deliveries = self.claim(bytes);
+        Ok(Claimed { bytes, start: self.place(), count: (bytes / size) as usize, deliveries })
     }
 
     /// The first message, claimed if `claims`; waited for if there is a deadline.
@@ -176,7 +175,7 @@ impl ReadEnd {
         let bytes = self.record(available)?;
         // SAFETY: a record of so many bytes can be read there.
         let (start, count) = unsafe { message(self.place(), bytes) }?;
-        let deliveries = if claims { self.claim(bytes).1 } else { 0 };
+        let deliveries = if claims { self.claim(bytes) } else { 0 };
         Ok(Claimed { bytes, start, count, deliveries })
     }
 

@@ -9,8 +9,9 @@ use crate::os::fork;
 use crate::queue::core::tally;
 use crate::queue::error::Failure;
 use crate::queue::plan::WhenFull;
-use crate::queue::spsc::core::{Core, Done, failure, write_message};
+use crate::queue::spsc::core::{Core, Done, corrupt, failure, write_message};
 use crate::queue::spsc::cursors::Writer;
+use crate::queue::spsc::role;
 use crate::queue::spsc::shape::PREFIX;
 use crate::queue::spsc::station::{Station, wait};
 use crate::queue::spsc::words;
@@ -43,8 +44,12 @@ impl WriteEnd {
     fn take(&mut self) -> Result<()> {
         let process = fork::generation();
         let (me, _) = self.core.take(&self.core.header.roles.writer, "producer")?;
-        self.station.me = me;
         self.writer = Writer::start(self.core.cursors());
+        if !self.core.is_sound(self.writer.tail()) {
+            role::leave(&self.core.header.roles.writer, me);
+            return Err(corrupt());
+        }
+        self.station.me = me;
         self.base = self.core.base(self.writer.tail());
         self.station.process = process;
         Ok(())
