@@ -42,7 +42,7 @@ pub struct Counters {
     pub overwritten: u64,
     /// How often an item went back to be delivered again, by the death of its consumer or by its will.
     pub redelivered: u64,
-    /// Items that were dropped because their consumer died ([`Delivery::AtMostOnce`], in blocks).
+    /// Items, of those popped, that were dropped because their consumer died ([`Delivery::AtMostOnce`], in blocks).
     pub dropped: u64,
     /// Calls that went to sleep.
     pub waits: u64,

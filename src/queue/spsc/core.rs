@@ -204,7 +204,8 @@ impl Core {
         let tallies = &self.header.tallies;
         let read = |tally: &AtomicU64| tally.load(Ordering::Relaxed);
         let overwritten = read(&tallies.overwritten);
-        let gone = if self.shape.plan.size == 0 { 0 } else { overwritten + read(&tallies.dropped) };
+        // What was dropped had been taken out.
+        let gone = if self.is_framed() { 0 } else { overwritten };
         Ok(Counters {
             pushed: tail / each,
             popped: (head / each).saturating_sub(gone),

@@ -210,7 +210,8 @@ impl<T: ?Sized> Ring<T> {
     }
 
     /// What has happened in the ring since it was made. For messages, `pushed` and `popped` are bytes, with 8 a message
-    /// for its length. A participant that died in the middle of an operation may have left one of the others uncounted.
+    /// for its length, and `popped` has those that were overwritten as well. A participant that died in the middle of an
+    /// operation may have left one of the others uncounted.
     ///
     /// ```
     /// let ring = mpshm::Ring::<u32>::new(4)?;
