@@ -2,9 +2,10 @@
 
 use crate::error::Result;
 use crate::ffi::queue::{eight, mpshm_queue_t, pop, present, refused};
-use crate::ffi::{bytes, call, check_out, check_size, deadline, given, given_mut, invalid, put};
+use crate::ffi::{call, check_out, check_size, deadline, given, given_mut, invalid, put};
 use crate::queue::Counters;
 use std::ffi::{c_int, c_void};
+use std::marker::PhantomData;
 
 /// Pushes copies of `count` items that lie one behind the other at `data`, in their order, waiting for room at most
 /// `timeout_ns`. In a queue of messages, `lengths` has the bytes of each; else it is NULL. `*pushed`, unless that is
@@ -22,7 +23,7 @@ pub unsafe extern "C" fn mpshm_queue_push_many(
 ) -> c_int {
     call(|| {
         // SAFETY: the caller's pointers; `lengths` has `count` numbers, and `data` the bytes that they say.
-        let (queue, items) = unsafe {
+        let (queue, mut items) = unsafe {
             let queue = given_mut(queue, "queue")?;
             (&*queue, items(queue.item_size, data, lengths, count)?)
         };
@@ -33,7 +34,7 @@ pub unsafe extern "C" fn mpshm_queue_push_many(
         let mut outcome = Ok(());
         while done < count && outcome.is_ok() {
             let some = || {
-                let rest = items[done..].iter().copied();
+                let rest = items.clone();
                 if queue.core.in_slots() {
                     queue.core.try_push_items(rest.map(eight))
                 } else {
@@ -46,7 +47,10 @@ pub unsafe extern "C" fn mpshm_queue_push_many(
                 queue.core.or_repaired(some(), some)
             };
             match some {
-                Ok(some) => done += some,
+                Ok(some) => {
+                    done += some;
+                    items.by_ref().take(some).for_each(drop);
+                }
                 Err(failure) if !waits && done > 0 && failure.is_full() => break,
                 Err(failure) => outcome = Err(refused(failure, true, waits)),
             }
@@ -59,36 +63,75 @@ pub unsafe extern "C" fn mpshm_queue_push_many(
     })
 }
 
+/// Items of C's that lie one behind the other.
+#[derive(Clone)]
+pub(super) struct Items<'a> {
+    data: *const u8,
+    /// The bytes of each; NULL when all have `size`.
+    lengths: *const usize,
+    size: usize,
+    left: usize,
+    bytes: PhantomData<&'a [u8]>,
+}
+
 /// # Safety
 /// As `mpshm_queue_push_many` asks of its caller.
 pub(super) unsafe fn items<'a>(
-    item_size: usize,
+    size: usize,
     data: *const c_void,
     lengths: *const usize,
     count: usize,
-) -> Result<Vec<&'a [u8]>> {
-    if (item_size == 0) == lengths.is_null() && count > 0 {
+) -> Result<Items<'a>> {
+    if (size == 0) == lengths.is_null() && count > 0 {
         return Err(invalid(
             "lengths are given for messages, and only for those: its items are of one size, or lengths is NULL",
         ));
     }
-    let mut items = Vec::with_capacity(count.min(1 << 16));
-    let mut at = 0usize;
-    for index in 0..count {
-        let length = if lengths.is_null() {
-            item_size
-        } else {
-            // SAFETY: the caller's word.
-            unsafe { lengths.add(index).read_unaligned() }
-        };
-        if data.is_null() && length > 0 {
-            return Err(invalid("items at NULL"));
-        }
+    let total = if lengths.is_null() {
+        size.checked_mul(count)
+    } else {
         // SAFETY: the caller's word.
-        items.push(unsafe { bytes(data.cast::<u8>().wrapping_add(at).cast(), length) }?);
-        at = at.wrapping_add(length);
+        let length = |index| unsafe { lengths.add(index).read_unaligned() };
+        (0..count).try_fold(0usize, |total, index| total.checked_add(length(index)))
+    };
+    let Some(total) = total.filter(|&total| total <= isize::MAX as usize) else {
+        return Err(invalid(format!("{count} items that do not fit the address space")));
+    };
+    if data.is_null() && total > 0 {
+        return Err(invalid("items at NULL"));
     }
-    Ok(items)
+    Ok(Items { data: data.cast(), lengths, size, left: count, bytes: PhantomData })
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.left = self.left.checked_sub(1)?;
+        let mut length = self.size;
+        if !self.lengths.is_null() {
+            // SAFETY: the caller of `items` has given as many lengths as items. They were added up then: whoever changes
+            // them meanwhile changes what the caller promised.
+            unsafe {
+                length = self.lengths.read_unaligned();
+                self.lengths = self.lengths.add(1);
+            }
+        }
+        if length == 0 {
+            return Some(&[]);
+        }
+        // SAFETY: the caller of `items` has promised the bytes of all items; they fit the address space.
+        unsafe {
+            let item = std::slice::from_raw_parts(self.data, length);
+            self.data = self.data.add(length);
+            Some(item)
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
 }
 
 /// Pops up to `most` items into `buffer` of `size` bytes, one behind the other, as many as there are and fit, waiting

@@ -404,7 +404,7 @@ pub unsafe extern "C" fn mpshm_ring_push_many(
 ) -> c_int {
     call(|| {
         // SAFETY: the caller's pointers; `lengths` has `count` numbers, and `data` the bytes that they say.
-        let (ring, items) = unsafe {
+        let (ring, mut items) = unsafe {
             let ring = given_mut(ring, "ring")?;
             let size = ring.core().shape.plan.size as usize;
             let items = super::queue_batch::items(size, data, lengths, count)?;
@@ -417,8 +417,11 @@ pub unsafe extern "C" fn mpshm_ring_push_many(
         let mut outcome = Ok(());
         while done < count && outcome.is_ok() {
             let deadline = waits.then_some(until);
-            match ring.writer.write_many(items[done..].iter().copied(), deadline) {
-                Ok(some) => done += some,
+            match ring.writer.write_many(items.clone(), deadline) {
+                Ok(some) => {
+                    done += some;
+                    items.by_ref().take(some).for_each(drop);
+                }
                 Err(failure) if !waits && done > 0 && failure.is_full() => break,
                 Err(failure) => outcome = Err(refused(failure, true, waits)),
             }
