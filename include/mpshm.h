@@ -185,13 +185,24 @@
 // The version's third part.
 #define MPSHM_VERSION_PATCH 0
 
-// The child is killed when the thread that forked it ends.
-#define MPSHM_PROCESS_KILL_WITH_PARENT 1
+// Attach also to a segment that belongs to another user.
+#define MPSHM_SEGMENT_OF_ANY_USER 1
 
-// Closing the handle kills the child, and reaps it.
-#define MPSHM_PROCESS_DAEMON 2
+// Give a new segment's file to `group`.
+#define MPSHM_SEGMENT_SET_GROUP 2
 
+// Ask for transparent huge pages; only advice, never an error.
+#define MPSHM_SEGMENT_HUGE_PAGES 4
 
+// Make an anonymous segment of huge pages from the pool that the machine sets aside; ENOSPACE when there
+// are too few.
+#define MPSHM_SEGMENT_HUGE_TLB 8
+
+// Lock this process's mapping into memory; ELIMIT where RLIMIT_MEMLOCK does not allow it.
+#define MPSHM_SEGMENT_LOCK_MEMORY 16
+
+// Map every page now, so that no later access of this process is a page fault.
+#define MPSHM_SEGMENT_PREFAULT 32
 
 // A push into a full queue fails at once, also one that would wait.
 #define MPSHM_QUEUE_FULL_FAILS 1
@@ -221,24 +232,13 @@
 // says EPEERDEAD when the other end died.
 #define MPSHM_RING_FOLLOW_ENDS 8
 
-// Attach also to a segment that belongs to another user.
-#define MPSHM_SEGMENT_OF_ANY_USER 1
+// The child is killed when the thread that forked it ends.
+#define MPSHM_PROCESS_KILL_WITH_PARENT 1
 
-// Give a new segment's file to `group`.
-#define MPSHM_SEGMENT_SET_GROUP 2
+// Closing the handle kills the child, and reaps it.
+#define MPSHM_PROCESS_DAEMON 2
 
-// Ask for transparent huge pages; only advice, never an error.
-#define MPSHM_SEGMENT_HUGE_PAGES 4
 
-// Make an anonymous segment of huge pages from the pool that the machine sets aside; ENOSPACE when there
-// are too few.
-#define MPSHM_SEGMENT_HUGE_TLB 8
-
-// Lock this process's mapping into memory; ELIMIT where RLIMIT_MEMLOCK does not allow it.
-#define MPSHM_SEGMENT_LOCK_MEMORY 16
-
-// Map every page now, so that no later access of this process is a page fault.
-#define MPSHM_SEGMENT_PREFAULT 32
 
 // An array of scalars in shared memory, of fixed length. Each element is atomic.
 typedef struct mpshm_array_t mpshm_array_t;
@@ -277,38 +277,21 @@ typedef struct mpshm_task_t mpshm_task_t;
 // A scalar in shared memory. Every operation is one atomic step for everybody else.
 typedef struct mpshm_value_t mpshm_value_t;
 
-// How a pool is made. Set by mpshm_pool_options_init(), then changed.
-typedef struct mpshm_pool_options_t {
-  // Bytes of this struct, as mpshm_pool_options_init() sets it.
+// How a segment is made or attached to. Set by mpshm_segment_options_init(), then changed.
+typedef struct mpshm_segment_options_t {
+  // Bytes of this struct, as mpshm_segment_options_init() sets it.
   size_t struct_size;
-  // 0: no flags are known yet.
+  // MPSHM_SEGMENT_… bits; 0 by default.
   uint64_t flags;
-  // Tasks that the queue to the workers holds; 128 by default.
-  uint64_t queue;
-  // Bytes of the longest argument, or chunk of a map; 16 KiB by default.
-  uint64_t message_max;
-} mpshm_pool_options_t;
-
-// A task: reads `length` bytes at `input`, puts its result out with mpshm_output_write(), returns 0;
-// anything else is an error. It runs in a worker, forked when the pool was made: it must have
-// been in the program's memory by then.
-typedef int (*mpshm_task_fn)(const void *input, size_t length, struct mpshm_output_t *output);
-
-// One step of a map: makes a result out of an item. Returns 0; anything else is an error.
-typedef int (*mpshm_map_fn)(const void *item, void *result);
-
-// How a process is made. Set by mpshm_process_options_init(), then changed.
-typedef struct mpshm_process_options_t {
-  // Bytes of this struct, as mpshm_process_options_init() sets it.
-  size_t struct_size;
-  // MPSHM_PROCESS_… bits; 0 by default.
-  uint64_t flags;
-  // A name, or NULL for `Process-N`.
-  const char *name;
-} mpshm_process_options_t;
-
-// What a child runs; what it returns is the exit code (its lowest 8 bits).
-typedef int (*mpshm_process_fn)(void *context);
+  // How many processes can own something at one time, 1 to 1023; 64 by default.
+  uint32_t participants;
+  // How many objects there can be, 1 to 65536; 64 by default.
+  uint32_t objects;
+  // The file mode of a named segment or a segment file; 0600 by default.
+  uint32_t mode;
+  // The group of that file, with MPSHM_SEGMENT_SET_GROUP.
+  uint32_t group;
+} mpshm_segment_options_t;
 
 // So many blocks for messages of up to so many bytes.
 typedef struct mpshm_queue_blocks_t {
@@ -390,25 +373,263 @@ typedef struct mpshm_ring_options_t {
   uint32_t reserved;
 } mpshm_ring_options_t;
 
-// How a segment is made or attached to. Set by mpshm_segment_options_init(), then changed.
-typedef struct mpshm_segment_options_t {
-  // Bytes of this struct, as mpshm_segment_options_init() sets it.
+// How a process is made. Set by mpshm_process_options_init(), then changed.
+typedef struct mpshm_process_options_t {
+  // Bytes of this struct, as mpshm_process_options_init() sets it.
   size_t struct_size;
-  // MPSHM_SEGMENT_… bits; 0 by default.
+  // MPSHM_PROCESS_… bits; 0 by default.
   uint64_t flags;
-  // How many processes can own something at one time, 1 to 1023; 64 by default.
-  uint32_t participants;
-  // How many objects there can be, 1 to 65536; 64 by default.
-  uint32_t objects;
-  // The file mode of a named segment or a segment file; 0600 by default.
-  uint32_t mode;
-  // The group of that file, with MPSHM_SEGMENT_SET_GROUP.
-  uint32_t group;
-} mpshm_segment_options_t;
+  // A name, or NULL for `Process-N`.
+  const char *name;
+} mpshm_process_options_t;
+
+// What a child runs; what it returns is the exit code (its lowest 8 bits).
+typedef int (*mpshm_process_fn)(void *context);
+
+// How a pool is made. Set by mpshm_pool_options_init(), then changed.
+typedef struct mpshm_pool_options_t {
+  // Bytes of this struct, as mpshm_pool_options_init() sets it.
+  size_t struct_size;
+  // 0: no flags are known yet.
+  uint64_t flags;
+  // Tasks that the queue to the workers holds; 128 by default.
+  uint64_t queue;
+  // Bytes of the longest argument, or chunk of a map; 16 KiB by default.
+  uint64_t message_max;
+} mpshm_pool_options_t;
+
+// A task: reads `length` bytes at `input`, puts its result out with mpshm_output_write(), returns 0;
+// anything else is an error. It runs in a worker, forked when the pool was made: it must have
+// been in the program's memory by then.
+typedef int (*mpshm_task_fn)(const void *input, size_t length, struct mpshm_output_t *output);
+
+// One step of a map: makes a result out of an item. Returns 0; anything else is an error.
+typedef int (*mpshm_map_fn)(const void *item, void *result);
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+// A few words on an error number, English, never NULL. Static: not to be freed.
+const char *mpshm_strerror(int code);
+
+// The name of an error number, `"MPSHM_EINVAL"`, never NULL. Static: not to be freed.
+const char *mpshm_err_name(int code);
+
+// The system's error number behind this thread's last failed call, or 0.
+int mpshm_last_errno(void);
+
+// Copies the sentence of this thread's last failed call, cut to `length` bytes with its NUL: it
+// names the object, what was expected and what was found. Returns the bytes that the whole sentence
+// needs, its NUL included. `buffer` may be NULL when `length` is 0.
+size_t mpshm_last_message(char *buffer, size_t length);
+
+// The version of the library at run time: major << 16 | minor << 8 | patch.
+uint32_t mpshm_version(void);
+
+// The version of the bytes in a segment that the library makes and attaches to.
+uint32_t mpshm_format_version(void);
+
+// Sets the defaults.
+MPSHM_MUST_USE int mpshm_segment_options_init(struct mpshm_segment_options_t *options);
+
+// Makes a segment with room for `bytes` of objects: named, or anonymous when `name` is NULL (forked
+// children inherit it). All of its memory is allocated now. `options` may be NULL.
+// Errors: EEXISTS, EINVAL, ENOSPACE, EPERM.
+MPSHM_MUST_USE
+int mpshm_segment_create(const char *name,
+                         uint64_t bytes,
+                         const struct mpshm_segment_options_t *options,
+                         struct mpshm_segment_t **segment);
+
+// Attaches to the segment `name`. Errors: ENOTFOUND, EPERM, EVERSION, ECORRUPT, EINVAL.
+MPSHM_MUST_USE
+int mpshm_segment_attach(const char *name,
+                         const struct mpshm_segment_options_t *options,
+                         struct mpshm_segment_t **segment);
+
+// Attaches to the segment `name`, or makes it; an existing one keeps its size and content.
+MPSHM_MUST_USE
+int mpshm_segment_open_or_create(const char *name,
+                                 uint64_t bytes,
+                                 const struct mpshm_segment_options_t *options,
+                                 struct mpshm_segment_t **segment);
+
+// Attaches to the segment behind `fd`, which was inherited or came over a socket. The descriptor is
+// duplicated: it stays the caller's. Errors: EINVAL, EVERSION, ECORRUPT, ELIMIT.
+MPSHM_MUST_USE int mpshm_segment_attach_fd(int fd, struct mpshm_segment_t **segment);
+
+// The descriptor of the segment's memory, to be handed to another process. It stays the segment's.
+MPSHM_MUST_USE int mpshm_segment_fd(const struct mpshm_segment_t *segment, int *fd);
+
+// Bytes of the whole segment.
+MPSHM_MUST_USE int mpshm_segment_size(const struct mpshm_segment_t *segment, uint64_t *bytes);
+
+// How many objects the segment has.
+MPSHM_MUST_USE int mpshm_segment_objects(const struct mpshm_segment_t *segment, uint64_t *count);
+
+// How many processes own or may own something in the segment and are not proven dead.
+MPSHM_MUST_USE int mpshm_segment_participants(const struct mpshm_segment_t *segment, uint64_t *count);
+
+// Repairs everything that dead participants left in the segment. Nobody has to call it: whoever
+// trips over a dead one's mark repairs that mark.
+MPSHM_MUST_USE int mpshm_segment_recover(const struct mpshm_segment_t *segment);
+
+// Closes the handle; NULL is a no-op. The name, and who else is attached, are not touched.
+void mpshm_segment_close(struct mpshm_segment_t *segment);
+
+// Removes the name of a segment. Who is attached stays attached. Errors: ENOTFOUND, EINVAL, EPERM.
+MPSHM_MUST_USE int mpshm_segment_unlink(const char *name);
+
+// Makes a segment in the file `path`, with room for `bytes` of objects; the contents outlive a reboot.
+// Every page is allocated; where the file system cannot do that, by writing zeros. `options` may be NULL.
+// Errors: EEXISTS, ENOTFOUND (the folder), EINVAL, ENOSPACE, EPERM, ELIMIT.
+MPSHM_MUST_USE
+int mpshm_segment_create_file(const char *path,
+                              uint64_t bytes,
+                              const struct mpshm_segment_options_t *options,
+                              struct mpshm_segment_t **segment);
+
+// Attaches to the segment in the file `path`, which is not followed when it is a symbolic link.
+// Errors: ENOTFOUND, EPERM, EVERSION, ECORRUPT, EINVAL, ENOSPACE (a copy with holes), ELIMIT.
+MPSHM_MUST_USE
+int mpshm_segment_attach_file(const char *path,
+                              const struct mpshm_segment_options_t *options,
+                              struct mpshm_segment_t **segment);
+
+// Attaches to the segment in the file `path`, or makes it; an existing one keeps its size and content.
+MPSHM_MUST_USE
+int mpshm_segment_open_or_create_file(const char *path,
+                                      uint64_t bytes,
+                                      const struct mpshm_segment_options_t *options,
+                                      struct mpshm_segment_t **segment);
+
+// Removes the file `path`, whatever is in it. Who is attached stays attached. Errors: ENOTFOUND, EINVAL, EPERM.
+MPSHM_MUST_USE
+int mpshm_segment_unlink_file(const char *path);
+
+// Writes what has changed to the storage of the segment's file, and returns when it is there. Needed only
+// against a power failure; for memory without a file it does nothing. Errors: ESYSTEM.
+MPSHM_MUST_USE int mpshm_segment_sync(const struct mpshm_segment_t *segment);
+
+// Removes the object `name`. The name is gone at once; who has the object open keeps using it. Its space is
+// used again when everybody who had it open has closed it, or is dead; a stopped process, and a forked child
+// that inherited the handle, count as having it open. Errors: ENOTFOUND, EINVAL, ECORRUPT.
+MPSHM_MUST_USE int mpshm_segment_remove(const struct mpshm_segment_t *segment, const char *name);
+
+// Sends the segment's descriptor over a connected Unix socket, to mpshm_segment_receive(). Blocks as the
+// socket does. Errors: ECLOSED, ETIMEDOUT, EINVAL, ELIMIT.
+MPSHM_MUST_USE int mpshm_segment_send(const struct mpshm_segment_t *segment, int socket);
+
+// Receives a segment that mpshm_segment_send() sent, and attaches to it. Blocks as the socket does.
+// Errors: those of mpshm_recv_fd() and of mpshm_segment_attach_fd().
+MPSHM_MUST_USE
+int mpshm_segment_receive(int socket,
+                          const struct mpshm_segment_options_t *options,
+                          struct mpshm_segment_t **segment);
+
+// Sends a copy of descriptor `fd` over a connected Unix socket, to mpshm_recv_fd(). The message has one byte
+// of data. Blocks as the socket does. Errors: ECLOSED when the other end is; ETIMEDOUT when
+// the socket waits no longer; EINVAL for what is no socket or no descriptor; ELIMIT.
+MPSHM_MUST_USE int mpshm_send_fd(int socket, int fd);
+
+// Receives a descriptor that mpshm_send_fd() sent: the caller's, closed on exec. Blocks as the socket does.
+// Errors: ECLOSED, ETIMEDOUT, EINVAL; ETYPE when the message has no descriptor or more than one, all of which
+// are closed then; ELIMIT when this process can have no more: the one that was sent is lost.
+MPSHM_MUST_USE int mpshm_recv_fd(int socket, int *fd);
+
+// Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_BOOL) that begins as `*initial`.
+//
+// `segment` NULL: in a segment of its own, named `name`, or anonymous when `name` is NULL too (forked
+// children inherit it). Otherwise the object `name` of that segment. So for every _create below.
+// Errors: EEXISTS, EINVAL, ENOSPACE, ELIMIT.
+MPSHM_MUST_USE
+int mpshm_value_create(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       uint32_t type_code,
+                       const void *initial,
+                       struct mpshm_value_t **value);
+
+// Opens a value, which must be of the type `type_code`. Errors: ENOTFOUND, ETYPE, EVERSION,
+// ECORRUPT, EPERM. So for every _open below.
+MPSHM_MUST_USE
+int mpshm_value_open(const struct mpshm_segment_t *segment,
+                     const char *name,
+                     uint32_t type_code,
+                     struct mpshm_value_t **value);
+
+// Opens a value, or makes it; of several who do so at once, one makes it.
+MPSHM_MUST_USE
+int mpshm_value_open_or_create(const struct mpshm_segment_t *segment,
+                               const char *name,
+                               uint32_t type_code,
+                               const void *initial,
+                               struct mpshm_value_t **value);
+
+// Closes the handle; NULL is a no-op. The value stays for others, a name until it is unlinked.
+void mpshm_value_close(struct mpshm_value_t *value);
+
+// Copies the value to `*out`, which has the type's size.
+MPSHM_MUST_USE int mpshm_value_load(const struct mpshm_value_t *value, void *out);
+
+// Replaces the value by `*new_value`.
+MPSHM_MUST_USE int mpshm_value_store(const struct mpshm_value_t *value, const void *new_value);
+
+// Replaces the value by `*new_value`; the one before goes to `*out`, unless that is NULL.
+MPSHM_MUST_USE int mpshm_value_swap(const struct mpshm_value_t *value, const void *new_value, void *out);
+
+// Replaces the value by `*new_value` if it is `*expected` (floats: the same bits), and says in
+// `*exchanged` whether it did. If not, the value that was found goes to `*expected`.
+MPSHM_MUST_USE
+int mpshm_value_compare_exchange(const struct mpshm_value_t *value,
+                                 void *expected,
+                                 const void *new_value,
+                                 bool *exchanged);
+
+// Adds `*delta` (integers wrap; not for bool); the value before goes to `*out`, unless that is NULL. So
+// for the others that follow.
+MPSHM_MUST_USE int mpshm_value_fetch_add(const struct mpshm_value_t *value, const void *delta, void *out);
+
+// Subtracts.
+MPSHM_MUST_USE int mpshm_value_fetch_sub(const struct mpshm_value_t *value, const void *delta, void *out);
+
+// Keeps the smaller.
+MPSHM_MUST_USE int mpshm_value_fetch_min(const struct mpshm_value_t *value, const void *other, void *out);
+
+// Keeps the greater.
+MPSHM_MUST_USE int mpshm_value_fetch_max(const struct mpshm_value_t *value, const void *other, void *out);
+
+// Keeps the bits that are in both (not for floats).
+MPSHM_MUST_USE int mpshm_value_fetch_and(const struct mpshm_value_t *value, const void *bits, void *out);
+
+// Keeps the bits that are in either (not for floats).
+MPSHM_MUST_USE int mpshm_value_fetch_or(const struct mpshm_value_t *value, const void *bits, void *out);
+
+// Keeps the bits that are in one of the two (not for floats).
+MPSHM_MUST_USE int mpshm_value_fetch_xor(const struct mpshm_value_t *value, const void *bits, void *out);
+
+// Adds to an int64_t without a detour through pointers; the value before goes to `*out`, unless that is NULL.
+// ETYPE when the value is of another type.
+MPSHM_MUST_USE int mpshm_value_i64_fetch_add(const struct mpshm_value_t *value, int64_t delta, int64_t *out);
+
+// Copies an int64_t to `*out`. ETYPE when the value is of another type.
+MPSHM_MUST_USE int mpshm_value_i64_load(const struct mpshm_value_t *value, int64_t *out);
+
+// Replaces an int64_t. ETYPE when the value is of another type.
+MPSHM_MUST_USE int mpshm_value_i64_store(const struct mpshm_value_t *value, int64_t new_value);
+
+// Takes the value's lock, as Python's get_lock(). It keeps out who takes it too, nobody else.
+//
+// 0, or: EOWNERDEAD (the owner died, the lock is held now: make the data whole, then
+// mpshm_value_mark_consistent()), ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT, EDEADLOCK,
+// EINTERRUPTED. The lock belongs to the calling thread.
+MPSHM_MUST_USE int mpshm_value_lock(const struct mpshm_value_t *value, int64_t timeout_ns);
+
+// Gives the value's lock back. ENOTOWNER when this thread does not hold it.
+MPSHM_MUST_USE int mpshm_value_unlock(const struct mpshm_value_t *value);
+
+// Says that the data are whole again after EOWNERDEAD. ENOTOWNER when this thread does not hold the lock.
+MPSHM_MUST_USE int mpshm_value_mark_consistent(const struct mpshm_value_t *value);
 
 // Makes an array of `length` zeros of the type `type_code`; place and errors as mpshm_value_create().
 MPSHM_MUST_USE
@@ -479,45 +700,6 @@ MPSHM_MUST_USE int mpshm_array_unlock(const struct mpshm_array_t *array);
 // Says that the data are whole again after EOWNERDEAD. ENOTOWNER when this thread does not hold the lock.
 MPSHM_MUST_USE int mpshm_array_mark_consistent(const struct mpshm_array_t *array);
 
-// Makes a canceller.
-MPSHM_MUST_USE int mpshm_canceller_create(struct mpshm_canceller_t **canceller);
-
-// From here to mpshm_canceller_leave(), blocking calls of this thread end when the canceller is used. Regions
-// nest.
-MPSHM_MUST_USE int mpshm_canceller_enter(const struct mpshm_canceller_t *canceller);
-
-// Ends this thread's innermost region. EINVAL when it is in none.
-MPSHM_MUST_USE int mpshm_canceller_leave(void);
-
-// Ends the blocking calls, now and until mpshm_canceller_reset(). From any thread; async-signal-safe.
-MPSHM_MUST_USE int mpshm_canceller_cancel(const struct mpshm_canceller_t *canceller);
-
-// Makes calls block again.
-MPSHM_MUST_USE int mpshm_canceller_reset(const struct mpshm_canceller_t *canceller);
-
-// Closes the handle; NULL is a no-op. Regions that were entered keep it alive.
-void mpshm_canceller_close(struct mpshm_canceller_t *canceller);
-
-// A few words on an error number, English, never NULL. Static: not to be freed.
-const char *mpshm_strerror(int code);
-
-// The name of an error number, `"MPSHM_EINVAL"`, never NULL. Static: not to be freed.
-const char *mpshm_err_name(int code);
-
-// The system's error number behind this thread's last failed call, or 0.
-int mpshm_last_errno(void);
-
-// Copies the sentence of this thread's last failed call, cut to `length` bytes with its NUL: it
-// names the object, what was expected and what was found. Returns the bytes that the whole sentence
-// needs, its NUL included. `buffer` may be NULL when `length` is 0.
-size_t mpshm_last_message(char *buffer, size_t length);
-
-// The version of the library at run time: major << 16 | minor << 8 | patch.
-uint32_t mpshm_version(void);
-
-// The version of the bytes in a segment that the library makes and attaches to.
-uint32_t mpshm_format_version(void);
-
 // Makes a mutex with `size` bytes of data, zeroed and aligned to `align` (a power of two up to 128 that
 // divides `size`; 1 for a size of 0). `type_code` is MPSHM_BYTES, or a scalar's for which size and
 // align may be 0. Place and errors as mpshm_value_create().
@@ -564,110 +746,6 @@ MPSHM_MUST_USE int mpshm_mutex_mark_consistent(const struct mpshm_mutex_t *mutex
 // Where the data lie; to be touched only with the lock held, until the handle is closed. `size` may be
 // NULL.
 MPSHM_MUST_USE int mpshm_mutex_data(const struct mpshm_mutex_t *mutex, void **data, size_t *size);
-
-// Sets the defaults.
-MPSHM_MUST_USE int mpshm_pool_options_init(struct mpshm_pool_options_t *options);
-
-// Makes a pool of `workers` processes, 1 to 1000. `options` may be NULL. The workers are killed when the
-// thread that calls this ends. Errors: EINVAL, ENOSPACE, ELIMIT.
-MPSHM_MUST_USE
-int mpshm_pool_create(uint32_t workers,
-                      const struct mpshm_pool_options_t *options,
-                      struct mpshm_pool_t **pool);
-
-// Hands a task with a copy of `length` bytes at `input` to the workers, and does not wait.
-// Errors: ETOOBIG (more than message_max), ECLOSED, EFORKED.
-MPSHM_MUST_USE
-int mpshm_pool_submit(const struct mpshm_pool_t *pool,
-                      mpshm_task_fn function,
-                      const void *input,
-                      size_t length,
-                      struct mpshm_task_t **task);
-
-// Appends `length` bytes to the result. To be called by a task's function.
-MPSHM_MUST_USE int mpshm_output_write(struct mpshm_output_t *output, const void *data, size_t length);
-
-// Waits for the task's result, at most `timeout_ns`, and copies it to `buffer` of `size` bytes; `*length`,
-// unless that is NULL, gets the length that it has. Again and again.
-// Errors: ETASKFAILED, EWORKERDIED, ECANCELLED, ETIMEDOUT, ETOOBIG (`*length` says what it needs),
-// EINTERRUPTED, EFORKED.
-MPSHM_MUST_USE
-int mpshm_task_get(const struct mpshm_task_t *task,
-                   void *buffer,
-                   size_t size,
-                   int64_t timeout_ns,
-                   size_t *length);
-
-// Closes the handle; NULL is a no-op. The task goes on, its result is forgotten.
-void mpshm_task_close(struct mpshm_task_t *task);
-
-// Calls `function` for each of `count` items of `item_size` bytes at `items` in the workers, and waits; the
-// results of `result_size` bytes each go to `results`, in order. `chunk` items go to a worker at a time; 0
-// = as many as seems best. On an error the content of `results` is undefined.
-// Errors: ETASKFAILED, EWORKERDIED, ECLOSED, EINVAL, ETOOBIG, EINTERRUPTED, EFORKED.
-MPSHM_MUST_USE
-int mpshm_pool_map(const struct mpshm_pool_t *pool,
-                   mpshm_map_fn function,
-                   const void *items,
-                   size_t item_size,
-                   size_t count,
-                   void *results,
-                   size_t result_size,
-                   size_t chunk);
-
-// Takes no more tasks, waits at most `timeout_ns` until all have ended, and ends the workers.
-// Errors: ETIMEDOUT, EINTERRUPTED, EFORKED.
-MPSHM_MUST_USE int mpshm_pool_finish(const struct mpshm_pool_t *pool, int64_t timeout_ns);
-
-// Ends the workers now; tasks that have not ended say ECANCELLED.
-MPSHM_MUST_USE int mpshm_pool_terminate(const struct mpshm_pool_t *pool);
-
-// How many workers the pool keeps.
-MPSHM_MUST_USE int mpshm_pool_workers(const struct mpshm_pool_t *pool, uint64_t *workers);
-
-// Terminates the pool and closes the handle; NULL is a no-op.
-void mpshm_pool_close(struct mpshm_pool_t *pool);
-
-// Sets the defaults.
-MPSHM_MUST_USE int mpshm_process_options_init(struct mpshm_process_options_t *options);
-
-// Forks a child that calls `function(context)` and exits with what that returns, without running the
-// parent's atexit handlers; output buffers are flushed on both sides. `options` may be NULL.
-// Errors: EINVAL, ELIMIT, ENOSPACE.
-MPSHM_MUST_USE
-int mpshm_process_spawn(mpshm_process_fn function,
-                        void *context,
-                        const struct mpshm_process_options_t *options,
-                        struct mpshm_process_t **process);
-
-// Waits for the child to end, at most `timeout_ns`; `*status`, unless that is NULL, gets its exit
-// code, −N when signal N killed it, or MPSHM_STATUS_UNKNOWN. Again and again.
-// Errors: ETIMEDOUT (it runs), EFORKED.
-MPSHM_MUST_USE int mpshm_process_join(const struct mpshm_process_t *process, int64_t timeout_ns, int *status);
-
-// Whether the child runs; a stopped one does.
-MPSHM_MUST_USE int mpshm_process_is_alive(const struct mpshm_process_t *process, bool *alive);
-
-// Sends a signal; to a child that has ended, nothing. Errors: EINVAL, EFORKED.
-MPSHM_MUST_USE int mpshm_process_signal(const struct mpshm_process_t *process, int signal);
-
-// Sends SIGKILL.
-MPSHM_MUST_USE int mpshm_process_kill(const struct mpshm_process_t *process);
-
-// Sends SIGTERM.
-MPSHM_MUST_USE int mpshm_process_terminate(const struct mpshm_process_t *process);
-
-// The child's process id.
-MPSHM_MUST_USE int mpshm_process_pid(const struct mpshm_process_t *process, int32_t *pid);
-
-// A descriptor that becomes readable when the child ends, for poll(2). It stays the handle's.
-MPSHM_MUST_USE int mpshm_process_fd(const struct mpshm_process_t *process, int *fd);
-
-// Closes the handle; NULL is a no-op. A child that runs goes on (MPSHM_PROCESS_DAEMON: is killed).
-void mpshm_process_close(struct mpshm_process_t *process);
-
-// How many processors this process may use: affinity and control group.
-uint32_t mpshm_cpu_count(void);
 
 // Sets the defaults: 1024 messages of up to 4096 bytes.
 MPSHM_MUST_USE int mpshm_queue_options_init(struct mpshm_queue_options_t *options);
@@ -819,797 +897,6 @@ int mpshm_queue_join(const struct mpshm_queue_t *queue,
 MPSHM_MUST_USE
 int mpshm_queue_counters(const struct mpshm_queue_t *queue,
                          struct mpshm_queue_counters_t *counters);
-
-// Sets the defaults: 65536 bytes of messages.
-MPSHM_MUST_USE int mpshm_ring_options_init(struct mpshm_ring_options_t *options);
-
-// Bytes that such a ring needs in a segment of ordinary pages. `options` may be NULL.
-MPSHM_MUST_USE int mpshm_ring_size_for(const struct mpshm_ring_options_t *options, uint64_t *bytes);
-
-// Makes a ring; `options` may be NULL. Place and errors as mpshm_value_create(); ESYSTEM without membarrier(2).
-MPSHM_MUST_USE
-int mpshm_ring_create(const struct mpshm_segment_t *segment,
-                      const char *name,
-                      const struct mpshm_ring_options_t *options,
-                      struct mpshm_ring_t **ring);
-
-// Opens a ring, whose items must be as `options` say (NULL: messages); it has its own capacity.
-MPSHM_MUST_USE
-int mpshm_ring_open(const struct mpshm_segment_t *segment,
-                    const char *name,
-                    const struct mpshm_ring_options_t *options,
-                    struct mpshm_ring_t **ring);
-
-// Opens a ring, or makes it.
-MPSHM_MUST_USE
-int mpshm_ring_open_or_create(const struct mpshm_segment_t *segment,
-                              const char *name,
-                              const struct mpshm_ring_options_t *options,
-                              struct mpshm_ring_t **ring);
-
-// Another handle of the same ring, for another thread. It is neither producer nor consumer yet.
-MPSHM_MUST_USE int mpshm_ring_clone(const struct mpshm_ring_t *ring, struct mpshm_ring_t **other);
-
-// Closes the handle; NULL is a no-op. It is no longer the ring's producer or consumer; what it has reserved is given up,
-// what it has claimed is delivered again. To end the stream for both sides, see mpshm_ring_shutdown().
-void mpshm_ring_close(struct mpshm_ring_t *ring);
-
-// Pushes a copy of `length` bytes (for a ring of items: exactly an item's), waiting for room at most
-// `timeout_ns`. Visible to the consumer on return.
-// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD (full, and the consumer died), ETOOBIG, EBUSY (somebody
-// else is the producer, or room is reserved), EINTERRUPTED.
-MPSHM_MUST_USE
-int mpshm_ring_push(struct mpshm_ring_t *ring,
-                    const void *data,
-                    size_t length,
-                    int64_t timeout_ns);
-
-// Pops the oldest item or message into `buffer` of `size` bytes, waiting for one at most `timeout_ns`; `*length`, unless
-// that is NULL, gets its length. A message that the buffer is too short for stays: ETOOBIG.
-// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EPEERDEAD (drained, and the producer
-// died), EBUSY (somebody else is the consumer, or something is claimed), EINTERRUPTED.
-MPSHM_MUST_USE
-int mpshm_ring_pop(struct mpshm_ring_t *ring,
-                   void *buffer,
-                   size_t size,
-                   int64_t timeout_ns,
-                   size_t *length);
-
-// Pushes copies of `count` items that lie one behind the other at `data`, in their order, waiting for room at most
-// `timeout_ns`; those that find room at a time become visible at once. In a ring of messages, `lengths` has the bytes of
-// each; else it is NULL. `*pushed`, unless that is NULL, gets how many were pushed, also when it fails: ETIMEDOUT,
-// ECLOSED, EPEERDEAD, ETOOBIG, EBUSY, EINTERRUPTED. With a time-out of 0 as many are pushed as fit; EFULL when none does.
-MPSHM_MUST_USE
-int mpshm_ring_push_many(struct mpshm_ring_t *ring,
-                         const void *data,
-                         const size_t *lengths,
-                         size_t count,
-                         int64_t timeout_ns,
-                         size_t *pushed);
-
-// Pops up to `most` items into `buffer` of `size` bytes, one behind the other, as many as there are and fit, waiting
-// for the first one at most `timeout_ns`. `lengths`, unless that is NULL, gets the bytes of each (it has room for
-// `most`), and `*popped` how many there are. Errors as mpshm_ring_pop(), and then none was popped.
-MPSHM_MUST_USE
-int mpshm_ring_pop_many(struct mpshm_ring_t *ring,
-                        void *buffer,
-                        size_t size,
-                        size_t most,
-                        int64_t timeout_ns,
-                        size_t *lengths,
-                        size_t *popped);
-
-// Reserves contiguous room for `count` items, or for one message of up to `count` bytes, at `*data`; once for each
-// handle. Then mpshm_ring_commit() or mpshm_ring_abort(). Waits for room at most `timeout_ns`.
-// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD, ETOOBIG, EBUSY, EINTERRUPTED.
-MPSHM_MUST_USE
-int mpshm_ring_reserve(struct mpshm_ring_t *ring,
-                       size_t count,
-                       int64_t timeout_ns,
-                       void **data);
-
-// Pushes the first `count` items of what was reserved, or its first `count` bytes as one message: visible to the
-// consumer on return, all at once. Errors: ECLOSED (nothing is reserved any more), ETOOBIG (more than was reserved),
-// ENOTOWNER (nothing is reserved).
-MPSHM_MUST_USE
-int mpshm_ring_commit(struct mpshm_ring_t *ring,
-                      size_t count);
-
-// Gives what was reserved up; nothing is pushed. ENOTOWNER when nothing is reserved.
-MPSHM_MUST_USE int mpshm_ring_abort(struct mpshm_ring_t *ring);
-
-// Claims up to `most` items, or the oldest message, to be read in place: `*count` items, or bytes, contiguous at
-// `*data`; once for each handle. Then mpshm_ring_release() or mpshm_ring_give_back(). If this process dies with the
-// claim, it is delivered again. Waits for the first item at most `timeout_ns`.
-// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD, EBUSY, EINVAL (`most` is 0; a ring that overwrites),
-// EINTERRUPTED.
-MPSHM_MUST_USE
-int mpshm_ring_claim(struct mpshm_ring_t *ring,
-                     size_t most,
-                     int64_t timeout_ns,
-                     const void **data,
-                     size_t *count);
-
-// How often what is claimed has been handed out, this time included: 1 is the ordinary case.
-MPSHM_MUST_USE int mpshm_ring_deliveries(const struct mpshm_ring_t *ring, uint64_t *deliveries);
-
-// Ends the claim: its first `count` items are consumed, the others come next. Of a message, `count` is its length.
-// Errors: ENOTOWNER (nothing is claimed), ETOOBIG, EINVAL (a part of a message); the claim stays then.
-MPSHM_MUST_USE
-int mpshm_ring_release(struct mpshm_ring_t *ring,
-                       size_t count);
-
-// Ends the claim: what was claimed stays in the ring, and is delivered again. ENOTOWNER when nothing is claimed.
-MPSHM_MUST_USE
-int mpshm_ring_give_back(struct mpshm_ring_t *ring);
-
-// Ends the stream for both sides: pushes say ECLOSED, pops too once everything has been taken. By anybody, also twice.
-MPSHM_MUST_USE
-int mpshm_ring_shutdown(const struct mpshm_ring_t *ring);
-
-// Whether the ring was shut down.
-MPSHM_MUST_USE int mpshm_ring_is_shut_down(const struct mpshm_ring_t *ring, bool *shut_down);
-
-// Items, or messages, that can be popped: exact when nobody else acts, else true at some moment of the call.
-MPSHM_MUST_USE int mpshm_ring_length(const struct mpshm_ring_t *ring, uint64_t *length);
-
-// Items, or bytes, as the ring was made for.
-MPSHM_MUST_USE int mpshm_ring_capacity(const struct mpshm_ring_t *ring, uint64_t *capacity);
-
-// Sets `*counters`, whose struct_size the caller has set. In a ring of messages, `pushed` and `popped` are bytes, with
-// 8 for the length of each.
-MPSHM_MUST_USE
-int mpshm_ring_counters(const struct mpshm_ring_t *ring,
-                        struct mpshm_queue_counters_t *counters);
-
-// Sets the defaults.
-MPSHM_MUST_USE int mpshm_segment_options_init(struct mpshm_segment_options_t *options);
-
-// Makes a segment with room for `bytes` of objects: named, or anonymous when `name` is NULL (forked
-// children inherit it). All of its memory is allocated now. `options` may be NULL.
-// Errors: EEXISTS, EINVAL, ENOSPACE, EPERM.
-MPSHM_MUST_USE
-int mpshm_segment_create(const char *name,
-                         uint64_t bytes,
-                         const struct mpshm_segment_options_t *options,
-                         struct mpshm_segment_t **segment);
-
-// Attaches to the segment `name`. Errors: ENOTFOUND, EPERM, EVERSION, ECORRUPT, EINVAL.
-MPSHM_MUST_USE
-int mpshm_segment_attach(const char *name,
-                         const struct mpshm_segment_options_t *options,
-                         struct mpshm_segment_t **segment);
-
-// Attaches to the segment `name`, or makes it; an existing one keeps its size and content.
-MPSHM_MUST_USE
-int mpshm_segment_open_or_create(const char *name,
-                                 uint64_t bytes,
-                                 const struct mpshm_segment_options_t *options,
-                                 struct mpshm_segment_t **segment);
-
-// Attaches to the segment behind `fd`, which was inherited or came over a socket. The descriptor is
-// duplicated: it stays the caller's. Errors: EINVAL, EVERSION, ECORRUPT, ELIMIT.
-MPSHM_MUST_USE int mpshm_segment_attach_fd(int fd, struct mpshm_segment_t **segment);
-
-// The descriptor of the segment's memory, to be handed to another process. It stays the segment's.
-MPSHM_MUST_USE int mpshm_segment_fd(const struct mpshm_segment_t *segment, int *fd);
-
-// Bytes of the whole segment.
-MPSHM_MUST_USE int mpshm_segment_size(const struct mpshm_segment_t *segment, uint64_t *bytes);
-
-// How many objects the segment has.
-MPSHM_MUST_USE int mpshm_segment_objects(const struct mpshm_segment_t *segment, uint64_t *count);
-
-// How many processes own or may own something in the segment and are not proven dead.
-MPSHM_MUST_USE int mpshm_segment_participants(const struct mpshm_segment_t *segment, uint64_t *count);
-
-// Repairs everything that dead participants left in the segment. Nobody has to call it: whoever
-// trips over a dead one's mark repairs that mark.
-MPSHM_MUST_USE int mpshm_segment_recover(const struct mpshm_segment_t *segment);
-
-// Closes the handle; NULL is a no-op. The name, and who else is attached, are not touched.
-void mpshm_segment_close(struct mpshm_segment_t *segment);
-
-// Removes the name of a segment. Who is attached stays attached. Errors: ENOTFOUND, EINVAL, EPERM.
-MPSHM_MUST_USE int mpshm_segment_unlink(const char *name);
-
-// Makes a segment in the file `path`, with room for `bytes` of objects; the contents outlive a reboot.
-// Every page is allocated; where the file system cannot do that, by writing zeros. `options` may be NULL.
-// Errors: EEXISTS, ENOTFOUND (the folder), EINVAL, ENOSPACE, EPERM, ELIMIT.
-MPSHM_MUST_USE
-int mpshm_segment_create_file(const char *path,
-                              uint64_t bytes,
-                              const struct mpshm_segment_options_t *options,
-                              struct mpshm_segment_t **segment);
-
-// Attaches to the segment in the file `path`, which is not followed when it is a symbolic link.
-// Errors: ENOTFOUND, EPERM, EVERSION, ECORRUPT, EINVAL, ENOSPACE (a copy with holes), ELIMIT.
-MPSHM_MUST_USE
-int mpshm_segment_attach_file(const char *path,
-                              const struct mpshm_segment_options_t *options,
-                              struct mpshm_segment_t **segment);
-
-// Attaches to the segment in the file `path`, or makes it; an existing one keeps its size and content.
-MPSHM_MUST_USE
-int mpshm_segment_open_or_create_file(const char *path,
-                                      uint64_t bytes,
-                                      const struct mpshm_segment_options_t *options,
-                                      struct mpshm_segment_t **segment);
-
-// Removes the file `path`, whatever is in it. Who is attached stays attached. Errors: ENOTFOUND, EINVAL, EPERM.
-MPSHM_MUST_USE
-int mpshm_segment_unlink_file(const char *path);
-
-// Writes what has changed to the storage of the segment's file, and returns when it is there. Needed only
-// against a power failure; for memory without a file it does nothing. Errors: ESYSTEM.
-MPSHM_MUST_USE int mpshm_segment_sync(const struct mpshm_segment_t *segment);
-
-// Removes the object `name`. The name is gone at once; who has the object open keeps using it. Its space is
-// used again when everybody who had it open has closed it, or is dead; a stopped process, and a forked child
-// that inherited the handle, count as having it open. Errors: ENOTFOUND, EINVAL, ECORRUPT.
-MPSHM_MUST_USE int mpshm_segment_remove(const struct mpshm_segment_t *segment, const char *name);
-
-// Sends the segment's descriptor over a connected Unix socket, to mpshm_segment_receive(). Blocks as the
-// socket does. Errors: ECLOSED, ETIMEDOUT, EINVAL, ELIMIT.
-MPSHM_MUST_USE int mpshm_segment_send(const struct mpshm_segment_t *segment, int socket);
-
-// Receives a segment that mpshm_segment_send() sent, and attaches to it. Blocks as the socket does.
-// Errors: those of mpshm_recv_fd() and of mpshm_segment_attach_fd().
-MPSHM_MUST_USE
-int mpshm_segment_receive(int socket,
-                          const struct mpshm_segment_options_t *options,
-                          struct mpshm_segment_t **segment);
-
-// Sends a copy of descriptor `fd` over a connected Unix socket, to mpshm_recv_fd(). The message has one byte
-// of data. Blocks as the socket does. Errors: ECLOSED when the other end is; ETIMEDOUT when
-// the socket waits no longer; EINVAL for what is no socket or no descriptor; ELIMIT.
-MPSHM_MUST_USE int mpshm_send_fd(int socket, int fd);
-
-// Receives a descriptor that mpshm_send_fd() sent: the caller's, closed on exec. Blocks as the socket does.
-// Errors: ECLOSED, ETIMEDOUT, EINVAL; ETYPE when the message has no descriptor or more than one, all of which
-// are closed then; ELIMIT when this process can have no more: the one that was sent is lost.
-MPSHM_MUST_USE int mpshm_recv_fd(int socket, int *fd);
-
-// Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_BOOL) that begins as `*initial`.
-//
-// `segment` NULL: in a segment of its own, named `name`, or anonymous when `name` is NULL too (forked
-// children inherit it). Otherwise the object `name` of that segment. So for every _create below.
-// Errors: EEXISTS, EINVAL, ENOSPACE, ELIMIT.
-MPSHM_MUST_USE
-int mpshm_value_create(const struct mpshm_segment_t *segment,
-                       const char *name,
-                       uint32_t type_code,
-                       const void *initial,
-                       struct mpshm_value_t **value);
-
-// Opens a value, which must be of the type `type_code`. Errors: ENOTFOUND, ETYPE, EVERSION,
-// ECORRUPT, EPERM. So for every _open below.
-MPSHM_MUST_USE
-int mpshm_value_open(const struct mpshm_segment_t *segment,
-                     const char *name,
-                     uint32_t type_code,
-                     struct mpshm_value_t **value);
-
-// Opens a value, or makes it; of several who do so at once, one makes it.
-MPSHM_MUST_USE
-int mpshm_value_open_or_create(const struct mpshm_segment_t *segment,
-                               const char *name,
-                               uint32_t type_code,
-                               const void *initial,
-                               struct mpshm_value_t **value);
-
-// Closes the handle; NULL is a no-op. The value stays for others, a name until it is unlinked.
-void mpshm_value_close(struct mpshm_value_t *value);
-
-// Copies the value to `*out`, which has the type's size.
-MPSHM_MUST_USE int mpshm_value_load(const struct mpshm_value_t *value, void *out);
-
-// Replaces the value by `*new_value`.
-MPSHM_MUST_USE int mpshm_value_store(const struct mpshm_value_t *value, const void *new_value);
-
-// Replaces the value by `*new_value`; the one before goes to `*out`, unless that is NULL.
-MPSHM_MUST_USE int mpshm_value_swap(const struct mpshm_value_t *value, const void *new_value, void *out);
-
-// Replaces the value by `*new_value` if it is `*expected` (floats: the same bits), and says in
-// `*exchanged` whether it did. If not, the value that was found goes to `*expected`.
-MPSHM_MUST_USE
-int mpshm_value_compare_exchange(const struct mpshm_value_t *value,
-                                 void *expected,
-                                 const void *new_value,
-                                 bool *exchanged);
-
-// Adds `*delta` (integers wrap; not for bool); the value before goes to `*out`, unless that is NULL. So
-// for the others that follow.
-MPSHM_MUST_USE int mpshm_value_fetch_add(const struct mpshm_value_t *value, const void *delta, void *out);
-
-// Subtracts.
-MPSHM_MUST_USE int mpshm_value_fetch_sub(const struct mpshm_value_t *value, const void *delta, void *out);
-
-// Keeps the smaller.
-MPSHM_MUST_USE int mpshm_value_fetch_min(const struct mpshm_value_t *value, const void *other, void *out);
-
-// Keeps the greater.
-MPSHM_MUST_USE int mpshm_value_fetch_max(const struct mpshm_value_t *value, const void *other, void *out);
-
-// Keeps the bits that are in both (not for floats).
-MPSHM_MUST_USE int mpshm_value_fetch_and(const struct mpshm_value_t *value, const void *bits, void *out);
-
-// Keeps the bits that are in either (not for floats).
-MPSHM_MUST_USE int mpshm_value_fetch_or(const struct mpshm_value_t *value, const void *bits, void *out);
-
-// Keeps the bits that are in one of the two (not for floats).
-MPSHM_MUST_USE int mpshm_value_fetch_xor(const struct mpshm_value_t *value, const void *bits, void *out);
-
-// Adds to an int64_t without a detour through pointers; the value before goes to `*out`, unless that is NULL.
-// ETYPE when the value is of another type.
-MPSHM_MUST_USE int mpshm_value_i64_fetch_add(const struct mpshm_value_t *value, int64_t delta, int64_t *out);
-
-// Copies an int64_t to `*out`. ETYPE when the value is of another type.
-MPSHM_MUST_USE int mpshm_value_i64_load(const struct mpshm_value_t *value, int64_t *out);
-
-// Replaces an int64_t. ETYPE when the value is of another type.
-MPSHM_MUST_USE int mpshm_value_i64_store(const struct mpshm_value_t *value, int64_t new_value);
-
-// Takes the value's lock, as Python's get_lock(). It keeps out who takes it too, nobody else.
-//
-// 0, or: EOWNERDEAD (the owner died, the lock is held now: make the data whole, then
-// mpshm_value_mark_consistent()), ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT, EDEADLOCK,
-// EINTERRUPTED. The lock belongs to the calling thread.
-MPSHM_MUST_USE int mpshm_value_lock(const struct mpshm_value_t *value, int64_t timeout_ns);
-
-// Gives the value's lock back. ENOTOWNER when this thread does not hold it.
-MPSHM_MUST_USE int mpshm_value_unlock(const struct mpshm_value_t *value);
-
-// Says that the data are whole again after EOWNERDEAD. ENOTOWNER when this thread does not hold the lock.
-MPSHM_MUST_USE int mpshm_value_mark_consistent(const struct mpshm_value_t *value);
-
-// A few words on an error number, English, never NULL. Static: not to be freed.
-const char *mpshm_strerror(int code);
-
-// The name of an error number, `"MPSHM_EINVAL"`, never NULL. Static: not to be freed.
-const char *mpshm_err_name(int code);
-
-// The system's error number behind this thread's last failed call, or 0.
-int mpshm_last_errno(void);
-
-// Copies the sentence of this thread's last failed call, cut to `length` bytes with its NUL: it
-// names the object, what was expected and what was found. Returns the bytes that the whole sentence
-// needs, its NUL included. `buffer` may be NULL when `length` is 0.
-size_t mpshm_last_message(char *buffer, size_t length);
-
-// The version of the library at run time: major << 16 | minor << 8 | patch.
-uint32_t mpshm_version(void);
-
-// The version of the bytes in a segment that the library makes and attaches to.
-uint32_t mpshm_format_version(void);
-
-// Sets the defaults.
-MPSHM_MUST_USE int mpshm_segment_options_init(struct mpshm_segment_options_t *options);
-
-// Makes a segment with room for `bytes` of objects: named, or anonymous when `name` is NULL (forked
-// children inherit it). All of its memory is allocated now. `options` may be NULL.
-// Errors: EEXISTS, EINVAL, ENOSPACE, EPERM.
-MPSHM_MUST_USE
-int mpshm_segment_create(const char *name,
-                         uint64_t bytes,
-                         const struct mpshm_segment_options_t *options,
-                         struct mpshm_segment_t **segment);
-
-// Attaches to the segment `name`. Errors: ENOTFOUND, EPERM, EVERSION, ECORRUPT, EINVAL.
-MPSHM_MUST_USE
-int mpshm_segment_attach(const char *name,
-                         const struct mpshm_segment_options_t *options,
-                         struct mpshm_segment_t **segment);
-
-// Attaches to the segment `name`, or makes it; an existing one keeps its size and content.
-MPSHM_MUST_USE
-int mpshm_segment_open_or_create(const char *name,
-                                 uint64_t bytes,
-                                 const struct mpshm_segment_options_t *options,
-                                 struct mpshm_segment_t **segment);
-
-// Attaches to the segment behind `fd`, which was inherited or came over a socket. The descriptor is
-// duplicated: it stays the caller's. Errors: EINVAL, EVERSION, ECORRUPT, ELIMIT.
-MPSHM_MUST_USE int mpshm_segment_attach_fd(int fd, struct mpshm_segment_t **segment);
-
-// The descriptor of the segment's memory, to be handed to another process. It stays the segment's.
-MPSHM_MUST_USE int mpshm_segment_fd(const struct mpshm_segment_t *segment, int *fd);
-
-// Bytes of the whole segment.
-MPSHM_MUST_USE int mpshm_segment_size(const struct mpshm_segment_t *segment, uint64_t *bytes);
-
-// How many objects the segment has.
-MPSHM_MUST_USE int mpshm_segment_objects(const struct mpshm_segment_t *segment, uint64_t *count);
-
-// How many processes own or may own something in the segment and are not proven dead.
-MPSHM_MUST_USE int mpshm_segment_participants(const struct mpshm_segment_t *segment, uint64_t *count);
-
-// Repairs everything that dead participants left in the segment. Nobody has to call it: whoever
-// trips over a dead one's mark repairs that mark.
-MPSHM_MUST_USE int mpshm_segment_recover(const struct mpshm_segment_t *segment);
-
-// Closes the handle; NULL is a no-op. The name, and who else is attached, are not touched.
-void mpshm_segment_close(struct mpshm_segment_t *segment);
-
-// Removes the name of a segment. Who is attached stays attached. Errors: ENOTFOUND, EINVAL, EPERM.
-MPSHM_MUST_USE int mpshm_segment_unlink(const char *name);
-
-// Makes a segment in the file `path`, with room for `bytes` of objects; the contents outlive a reboot.
-// Every page is allocated; where the file system cannot do that, by writing zeros. `options` may be NULL.
-// Errors: EEXISTS, ENOTFOUND (the folder), EINVAL, ENOSPACE, EPERM, ELIMIT.
-MPSHM_MUST_USE
-int mpshm_segment_create_file(const char *path,
-                              uint64_t bytes,
-                              const struct mpshm_segment_options_t *options,
-                              struct mpshm_segment_t **segment);
-
-// Attaches to the segment in the file `path`, which is not followed when it is a symbolic link.
-// Errors: ENOTFOUND, EPERM, EVERSION, ECORRUPT, EINVAL, ENOSPACE (a copy with holes), ELIMIT.
-MPSHM_MUST_USE
-int mpshm_segment_attach_file(const char *path,
-                              const struct mpshm_segment_options_t *options,
-                              struct mpshm_segment_t **segment);
-
-// Attaches to the segment in the file `path`, or makes it; an existing one keeps its size and content.
-MPSHM_MUST_USE
-int mpshm_segment_open_or_create_file(const char *path,
-                                      uint64_t bytes,
-                                      const struct mpshm_segment_options_t *options,
-                                      struct mpshm_segment_t **segment);
-
-// Removes the file `path`, whatever is in it. Who is attached stays attached. Errors: ENOTFOUND, EINVAL, EPERM.
-MPSHM_MUST_USE
-int mpshm_segment_unlink_file(const char *path);
-
-// Writes what has changed to the storage of the segment's file, and returns when it is there. Needed only
-// against a power failure; for memory without a file it does nothing. Errors: ESYSTEM.
-MPSHM_MUST_USE int mpshm_segment_sync(const struct mpshm_segment_t *segment);
-
-// Removes the object `name`. The name is gone at once; who has the object open keeps using it. Its space is
-// used again when everybody who had it open has closed it, or is dead; a stopped process, and a forked child
-// that inherited the handle, count as having it open. Errors: ENOTFOUND, EINVAL, ECORRUPT.
-MPSHM_MUST_USE int mpshm_segment_remove(const struct mpshm_segment_t *segment, const char *name);
-
-// Sends the segment's descriptor over a connected Unix socket, to mpshm_segment_receive(). Blocks as the
-// socket does. Errors: ECLOSED, ETIMEDOUT, EINVAL, ELIMIT.
-MPSHM_MUST_USE int mpshm_segment_send(const struct mpshm_segment_t *segment, int socket);
-
-// Receives a segment that mpshm_segment_send() sent, and attaches to it. Blocks as the socket does.
-// Errors: those of mpshm_recv_fd() and of mpshm_segment_attach_fd().
-MPSHM_MUST_USE
-int mpshm_segment_receive(int socket,
-                          const struct mpshm_segment_options_t *options,
-                          struct mpshm_segment_t **segment);
-
-// Sends a copy of descriptor `fd` over a connected Unix socket, to mpshm_recv_fd(). The message has one byte
-// of data. Blocks as the socket does. Errors: ECLOSED when the other end is; ETIMEDOUT when
-// the socket waits no longer; EINVAL for what is no socket or no descriptor; ELIMIT.
-MPSHM_MUST_USE int mpshm_send_fd(int socket, int fd);
-
-// Receives a descriptor that mpshm_send_fd() sent: the caller's, closed on exec. Blocks as the socket does.
-// Errors: ECLOSED, ETIMEDOUT, EINVAL; ETYPE when the message has no descriptor or more than one, all of which
-// are closed then; ELIMIT when this process can have no more: the one that was sent is lost.
-MPSHM_MUST_USE int mpshm_recv_fd(int socket, int *fd);
-
-// Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_BOOL) that begins as `*initial`.
-//
-// `segment` NULL: in a segment of its own, named `name`, or anonymous when `name` is NULL too (forked
-// children inherit it). Otherwise the object `name` of that segment. So for every _create below.
-// Errors: EEXISTS, EINVAL, ENOSPACE, ELIMIT.
-MPSHM_MUST_USE
-int mpshm_value_create(const struct mpshm_segment_t *segment,
-                       const char *name,
-                       uint32_t type_code,
-                       const void *initial,
-                       struct mpshm_value_t **value);
-
-// Opens a value, which must be of the type `type_code`. Errors: ENOTFOUND, ETYPE, EVERSION,
-// ECORRUPT, EPERM. So for every _open below.
-MPSHM_MUST_USE
-int mpshm_value_open(const struct mpshm_segment_t *segment,
-                     const char *name,
-                     uint32_t type_code,
-                     struct mpshm_value_t **value);
-
-// Opens a value, or makes it; of several who do so at once, one makes it.
-MPSHM_MUST_USE
-int mpshm_value_open_or_create(const struct mpshm_segment_t *segment,
-                               const char *name,
-                               uint32_t type_code,
-                               const void *initial,
-                               struct mpshm_value_t **value);
-
-// Closes the handle; NULL is a no-op. The value stays for others, a name until it is unlinked.
-void mpshm_value_close(struct mpshm_value_t *value);
-
-// Copies the value to `*out`, which has the type's size.
-MPSHM_MUST_USE int mpshm_value_load(const struct mpshm_value_t *value, void *out);
-
-// Replaces the value by `*new_value`.
-MPSHM_MUST_USE int mpshm_value_store(const struct mpshm_value_t *value, const void *new_value);
-
-// Replaces the value by `*new_value`; the one before goes to `*out`, unless that is NULL.
-MPSHM_MUST_USE int mpshm_value_swap(const struct mpshm_value_t *value, const void *new_value, void *out);
-
-// Replaces the value by `*new_value` if it is `*expected` (floats: the same bits), and says in
-// `*exchanged` whether it did. If not, the value that was found goes to `*expected`.
-MPSHM_MUST_USE
-int mpshm_value_compare_exchange(const struct mpshm_value_t *value,
-                                 void *expected,
-                                 const void *new_value,
-                                 bool *exchanged);
-
-// Adds `*delta` (integers wrap; not for bool); the value before goes to `*out`, unless that is NULL. So
-// for the others that follow.
-MPSHM_MUST_USE int mpshm_value_fetch_add(const struct mpshm_value_t *value, const void *delta, void *out);
-
-// Subtracts.
-MPSHM_MUST_USE int mpshm_value_fetch_sub(const struct mpshm_value_t *value, const void *delta, void *out);
-
-// Keeps the smaller.
-MPSHM_MUST_USE int mpshm_value_fetch_min(const struct mpshm_value_t *value, const void *other, void *out);
-
-// Keeps the greater.
-MPSHM_MUST_USE int mpshm_value_fetch_max(const struct mpshm_value_t *value, const void *other, void *out);
-
-// Keeps the bits that are in both (not for floats).
-MPSHM_MUST_USE int mpshm_value_fetch_and(const struct mpshm_value_t *value, const void *bits, void *out);
-
-// Keeps the bits that are in either (not for floats).
-MPSHM_MUST_USE int mpshm_value_fetch_or(const struct mpshm_value_t *value, const void *bits, void *out);
-
-// Keeps the bits that are in one of the two (not for floats).
-MPSHM_MUST_USE int mpshm_value_fetch_xor(const struct mpshm_value_t *value, const void *bits, void *out);
-
-// Adds to an int64_t without a detour through pointers; the value before goes to `*out`, unless that is NULL.
-// ETYPE when the value is of another type.
-MPSHM_MUST_USE int mpshm_value_i64_fetch_add(const struct mpshm_value_t *value, int64_t delta, int64_t *out);
-
-// Copies an int64_t to `*out`. ETYPE when the value is of another type.
-MPSHM_MUST_USE int mpshm_value_i64_load(const struct mpshm_value_t *value, int64_t *out);
-
-// Replaces an int64_t. ETYPE when the value is of another type.
-MPSHM_MUST_USE int mpshm_value_i64_store(const struct mpshm_value_t *value, int64_t new_value);
-
-// Takes the value's lock, as Python's get_lock(). It keeps out who takes it too, nobody else.
-//
-// 0, or: EOWNERDEAD (the owner died, the lock is held now: make the data whole, then
-// mpshm_value_mark_consistent()), ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT, EDEADLOCK,
-// EINTERRUPTED. The lock belongs to the calling thread.
-MPSHM_MUST_USE int mpshm_value_lock(const struct mpshm_value_t *value, int64_t timeout_ns);
-
-// Gives the value's lock back. ENOTOWNER when this thread does not hold it.
-MPSHM_MUST_USE int mpshm_value_unlock(const struct mpshm_value_t *value);
-
-// Says that the data are whole again after EOWNERDEAD. ENOTOWNER when this thread does not hold the lock.
-MPSHM_MUST_USE int mpshm_value_mark_consistent(const struct mpshm_value_t *value);
-
-// Makes an array of `length` zeros of the type `type_code`; place and errors as mpshm_value_create().
-MPSHM_MUST_USE
-int mpshm_array_create(const struct mpshm_segment_t *segment,
-                       const char *name,
-                       uint32_t type_code,
-                       uint64_t length,
-                       struct mpshm_array_t **array);
-
-// Opens an array of the type `type_code`, whatever its length.
-MPSHM_MUST_USE
-int mpshm_array_open(const struct mpshm_segment_t *segment,
-                     const char *name,
-                     uint32_t type_code,
-                     struct mpshm_array_t **array);
-
-// Opens an array, or makes it; an existing one keeps its length.
-MPSHM_MUST_USE
-int mpshm_array_open_or_create(const struct mpshm_segment_t *segment,
-                               const char *name,
-                               uint32_t type_code,
-                               uint64_t length,
-                               struct mpshm_array_t **array);
-
-// Closes the handle; NULL is a no-op.
-void mpshm_array_close(struct mpshm_array_t *array);
-
-// The number of elements.
-MPSHM_MUST_USE int mpshm_array_length(const struct mpshm_array_t *array, uint64_t *length);
-
-// Copies element `index` to `*out`. EINVAL when there is none; so for all that follow.
-MPSHM_MUST_USE int mpshm_array_load(const struct mpshm_array_t *array, uint64_t index, void *out);
-
-// Replaces element `index` by `*new_value`.
-MPSHM_MUST_USE
-int mpshm_array_store(const struct mpshm_array_t *array,
-                      uint64_t index,
-                      const void *new_value);
-
-// Adds `*delta` to element `index` (not for bool); the one before goes to `*out`, unless that is NULL.
-MPSHM_MUST_USE
-int mpshm_array_fetch_add(const struct mpshm_array_t *array,
-                          uint64_t index,
-                          const void *delta,
-                          void *out);
-
-// Copies `count` elements from `start` on to `out`, which has room for them. Each element is read
-// atomically, all of them are not: take the lock for that.
-MPSHM_MUST_USE
-int mpshm_array_read(const struct mpshm_array_t *array,
-                     uint64_t start,
-                     uint64_t count,
-                     void *out);
-
-// Replaces `count` elements from `start` on by those at `from`. When they reach past the end, none is.
-MPSHM_MUST_USE
-int mpshm_array_write(const struct mpshm_array_t *array,
-                      uint64_t start,
-                      uint64_t count,
-                      const void *from);
-
-// Takes the array's lock; as mpshm_value_lock().
-MPSHM_MUST_USE int mpshm_array_lock(const struct mpshm_array_t *array, int64_t timeout_ns);
-
-// Gives the array's lock back. ENOTOWNER when this thread does not hold it.
-MPSHM_MUST_USE int mpshm_array_unlock(const struct mpshm_array_t *array);
-
-// Says that the data are whole again after EOWNERDEAD. ENOTOWNER when this thread does not hold the lock.
-MPSHM_MUST_USE int mpshm_array_mark_consistent(const struct mpshm_array_t *array);
-
-// Makes a mutex with `size` bytes of data, zeroed and aligned to `align` (a power of two up to 128 that
-// divides `size`; 1 for a size of 0). `type_code` is MPSHM_BYTES, or a scalar's for which size and
-// align may be 0. Place and errors as mpshm_value_create().
-MPSHM_MUST_USE
-int mpshm_mutex_create(const struct mpshm_segment_t *segment,
-                       const char *name,
-                       uint32_t type_code,
-                       size_t size,
-                       size_t align,
-                       struct mpshm_mutex_t **mutex);
-
-// Opens a mutex whose data have that type, size and alignment.
-MPSHM_MUST_USE
-int mpshm_mutex_open(const struct mpshm_segment_t *segment,
-                     const char *name,
-                     uint32_t type_code,
-                     size_t size,
-                     size_t align,
-                     struct mpshm_mutex_t **mutex);
-
-// Opens a mutex, or makes it.
-MPSHM_MUST_USE
-int mpshm_mutex_open_or_create(const struct mpshm_segment_t *segment,
-                               const char *name,
-                               uint32_t type_code,
-                               size_t size,
-                               size_t align,
-                               struct mpshm_mutex_t **mutex);
-
-// Closes the handle; NULL is a no-op. A lock that is held through it stays held.
-void mpshm_mutex_close(struct mpshm_mutex_t *mutex);
-
-// Locks; as mpshm_value_lock(): 0, EOWNERDEAD (held), ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT,
-// EDEADLOCK, EINTERRUPTED.
-MPSHM_MUST_USE int mpshm_mutex_lock(const struct mpshm_mutex_t *mutex, int64_t timeout_ns);
-
-// Unlocks. ENOTOWNER when this thread of this process does not hold the lock.
-MPSHM_MUST_USE int mpshm_mutex_unlock(const struct mpshm_mutex_t *mutex);
-
-// Says that the data are whole again after EOWNERDEAD; unlocked without it, the mutex is lost. ENOTOWNER
-// when this thread does not hold the lock.
-MPSHM_MUST_USE int mpshm_mutex_mark_consistent(const struct mpshm_mutex_t *mutex);
-
-// Where the data lie; to be touched only with the lock held, until the handle is closed. `size` may be
-// NULL.
-MPSHM_MUST_USE int mpshm_mutex_data(const struct mpshm_mutex_t *mutex, void **data, size_t *size);
-
-// Sets the defaults: 1024 messages of up to 4096 bytes.
-MPSHM_MUST_USE int mpshm_queue_options_init(struct mpshm_queue_options_t *options);
-
-// Bytes that such a queue needs in a segment of 64 participants. `options` may be NULL.
-MPSHM_MUST_USE int mpshm_queue_size_for(const struct mpshm_queue_options_t *options, uint64_t *bytes);
-
-// Makes a queue; `options` may be NULL. Place and errors as mpshm_value_create().
-MPSHM_MUST_USE
-int mpshm_queue_create(const struct mpshm_segment_t *segment,
-                       const char *name,
-                       const struct mpshm_queue_options_t *options,
-                       struct mpshm_queue_t **queue);
-
-// Opens a queue, whose items must be as `options` say (NULL: messages); it has its own capacity.
-MPSHM_MUST_USE
-int mpshm_queue_open(const struct mpshm_segment_t *segment,
-                     const char *name,
-                     const struct mpshm_queue_options_t *options,
-                     struct mpshm_queue_t **queue);
-
-// Opens a queue, or makes it.
-MPSHM_MUST_USE
-int mpshm_queue_open_or_create(const struct mpshm_segment_t *segment,
-                               const char *name,
-                               const struct mpshm_queue_options_t *options,
-                               struct mpshm_queue_t **queue);
-
-// Another handle of the same queue, for another thread. A producer's clone counts as one more producer.
-MPSHM_MUST_USE int mpshm_queue_clone(const struct mpshm_queue_t *queue, struct mpshm_queue_t **other);
-
-// Another handle of the same queue, which counts as one of the producers that it follows until it is closed or its
-// process ends; a forked child's copy counts in the child from its first push on. Errors: ECLOSED, ELIMIT.
-MPSHM_MUST_USE
-int mpshm_queue_producer(const struct mpshm_queue_t *queue,
-                         struct mpshm_queue_t **producer);
-
-// Closes the handle; NULL is a no-op. What it has reserved is given up, what it has claimed goes back to
-// be delivered again. To end the queue for everybody, see mpshm_queue_shutdown().
-void mpshm_queue_close(struct mpshm_queue_t *queue);
-
-// Pushes a copy of `length` bytes (for a queue of items: exactly an item's), waiting for room at most
-// `timeout_ns`. Visible to every consumer on return.
-// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, ETOOBIG, EINTERRUPTED.
-MPSHM_MUST_USE
-int mpshm_queue_push(struct mpshm_queue_t *queue,
-                     const void *data,
-                     size_t length,
-                     int64_t timeout_ns);
-
-// Pops the oldest item into `buffer` of `size` bytes, waiting for one at most `timeout_ns`; `*length`, unless
-// that is NULL, gets its length. A message that the buffer is too short for goes back: ETOOBIG.
-// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EPEERDEAD (drained, and the last producer
-// died), EINTERRUPTED.
-MPSHM_MUST_USE
-int mpshm_queue_pop(struct mpshm_queue_t *queue,
-                    void *buffer,
-                    size_t size,
-                    int64_t timeout_ns,
-                    size_t *length);
-
-// Reserves a block to write a message of up to `length` bytes into, at `*data`; one at a time for each
-// handle. Then mpshm_queue_commit() or mpshm_queue_abort(). Not for items of up to 8 bytes.
-// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, ETOOBIG, EBUSY (one is reserved), EINTERRUPTED.
-MPSHM_MUST_USE
-int mpshm_queue_reserve(struct mpshm_queue_t *queue,
-                        size_t length,
-                        int64_t timeout_ns,
-                        void **data);
-
-// Pushes the first `length` bytes of the reserved block as one message. If others filled the queue
-// meanwhile, waits for as long as the reservation was allowed to; then EFULL or ETIMEDOUT, and the block
-// stays reserved. Other errors: ECLOSED, ETOOBIG (more than was reserved), ENOTOWNER (nothing is reserved).
-MPSHM_MUST_USE int mpshm_queue_commit(struct mpshm_queue_t *queue, size_t length);
-
-// Gives the reserved block up; nothing is pushed. ENOTOWNER when nothing is reserved.
-MPSHM_MUST_USE int mpshm_queue_abort(struct mpshm_queue_t *queue);
-
-// Claims the oldest message, to be read in place: `*length` bytes at `*data`; one at a time for each
-// handle. Then mpshm_queue_release() or mpshm_queue_give_back(). If this process dies with the claim,
-// the message is delivered again. Not for items of up to 8 bytes.
-// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED, EBUSY (one is claimed), EINTERRUPTED.
-MPSHM_MUST_USE
-int mpshm_queue_claim(struct mpshm_queue_t *queue,
-                      int64_t timeout_ns,
-                      const void **data,
-                      size_t *length);
-
-// How often the claimed message has been handed to a consumer, this time included: 1 is the ordinary case.
-MPSHM_MUST_USE int mpshm_queue_deliveries(const struct mpshm_queue_t *queue, uint64_t *deliveries);
-
-// Ends the claim: the message is consumed. ENOTOWNER when nothing is claimed.
-MPSHM_MUST_USE int mpshm_queue_release(struct mpshm_queue_t *queue);
-
-// Ends the claim: the message goes back, to be delivered again. ENOTOWNER when nothing is claimed.
-MPSHM_MUST_USE int mpshm_queue_give_back(struct mpshm_queue_t *queue);
-
-// Ends the queue for everybody: pushes say ECLOSED, pops too once everything has been taken. Also twice.
-MPSHM_MUST_USE int mpshm_queue_shutdown(const struct mpshm_queue_t *queue);
-
-// Whether the queue was shut down.
-MPSHM_MUST_USE int mpshm_queue_is_shut_down(const struct mpshm_queue_t *queue, bool *shut_down);
-
-// Items that can be popped: exact when nobody else acts, else true at some moment of the call.
-MPSHM_MUST_USE int mpshm_queue_length(const struct mpshm_queue_t *queue, uint64_t *length);
-
-// Items that the queue holds at most.
-MPSHM_MUST_USE int mpshm_queue_capacity(const struct mpshm_queue_t *queue, uint64_t *capacity);
-
-// Bytes of the longest message, or of an item.
-MPSHM_MUST_USE int mpshm_queue_message_max(const struct mpshm_queue_t *queue, uint64_t *bytes);
 
 // Sets the defaults: 65536 bytes of messages.
 MPSHM_MUST_USE int mpshm_ring_options_init(struct mpshm_ring_options_t *options);

@@ -26,27 +26,24 @@ fn compare(path: &Path, made: &str) {
 
 #[test]
 fn the_header_is_what_the_sources_say() {
-    let mut builder = cbindgen::Builder::new()
-        .with_config(cbindgen::Config::from_file(root().join("cbindgen.toml")).unwrap());
-    // In the order of the header's sections.
-    for section in [
-        "mod",
-        "error",
-        "segment",
-        "value",
-        "array",
-        "mutex",
-        "queue",
-        "ring",
-        "process",
-        "pool",
-        "canceller",
-    ] {
-        builder = builder.with_src(root().join(format!("src/ffi/{section}.rs")));
-    }
+    let builder = cbindgen::Builder::new()
+        .with_config(cbindgen::Config::from_file(root().join("cbindgen.toml")).unwrap())
+        .with_src(root().join("src/ffi/mod.rs")); // and its modules, in their order there
     let mut header = Vec::new();
     builder.generate().unwrap().write(&mut header);
-    compare(&root().join("include/mpshm.h"), &String::from_utf8(header).unwrap());
+    let header = String::from_utf8(header).unwrap();
+    let symbols = std::fs::read_to_string(root().join("ffi-tests/symbols.txt")).unwrap();
+    let comment = |line: &&str| [" *", "//"].iter().any(|with| line.starts_with(with));
+    let code = header.lines().map(|line| line.strip_prefix("  ").unwrap_or(line));
+    let code: Vec<&str> = code.filter(|line| !comment(line)).collect();
+    for function in symbols.lines() {
+        let declares = |line: &&&str| {
+            [" ", "*"].iter().any(|before| line.contains(&format!("{before}{function}(")))
+        };
+        let declared = code.iter().filter(declares).count();
+        assert_eq!(declared, 1, "{function} is declared {declared} times");
+    }
+    compare(&root().join("include/mpshm.h"), &header);
 }
 
 #[test]

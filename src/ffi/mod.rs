@@ -7,18 +7,30 @@
 #![allow(clippy::missing_safety_doc)] // the header says what each pointer has to be
 #![allow(clippy::too_many_arguments)] // C has no builders
 
-pub mod array;
-pub mod canceller;
+// The header's sections, in this order; blank lines keep it.
 pub mod error;
-pub mod mutex;
-pub mod pool;
-pub mod process;
-pub mod queue;
-pub mod queue_batch;
-pub mod queue_options;
-pub mod ring;
+
 pub mod segment;
+
 pub mod value;
+
+pub mod array;
+
+pub mod mutex;
+
+pub mod queue_options;
+
+pub mod queue;
+
+pub mod queue_batch;
+
+pub mod ring;
+
+pub mod process;
+
+pub mod pool;
+
+pub mod canceller;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::plain::{ALIGN_MAX, TypeTag};
