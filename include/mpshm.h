@@ -14,8 +14,10 @@
  * RESULTS
  *   Calls return 0, or one of the negative MPSHM_E... numbers, which never change. mpshm_strerror() has a few
  *   words on each; mpshm_last_message() has the thread's last error as a sentence that names the object, what was
- *   expected and what was found. Results go to out-parameters, which are written only on success. A NULL
- *   where one is not allowed is MPSHM_EINVAL.
+ *   expected and what was found. Results go to out-parameters, which are written only on success, but for those
+ *   that say otherwise. A NULL where one is not allowed is MPSHM_EINVAL. Beside the errors that are listed, any call
+ *   may say MPSHM_EINVAL, MPSHM_ECORRUPT, MPSHM_ESYSTEM and MPSHM_EPANIC, and a process's first one on a segment
+ *   MPSHM_ELIMIT (all participants are taken).
  *
  * TIME
  *   Time-outs are in nanoseconds: MPSHM_FOREVER (-1) waits for ever, 0 does not wait, any other negative number is
@@ -24,18 +26,21 @@
  *
  * DEATH
  *   A participant killed at any instruction blocks nobody, and loses nothing that was committed. Its lock's next owner
- *   gets MPSHM_EOWNERDEAD, with the lock held. A message that it had claimed is delivered again.
+ *   gets MPSHM_EOWNERDEAD, with the lock held. What it had claimed is delivered again, marked
+ *   (mpshm_queue_deliveries()), in a queue perhaps behind what came later; what it had reserved is given up. An exit
+ *   without _close is a death.
  *
  * WHO MAY CALL WHAT
  *   | handle                                  | threads at once  | after a fork, in the child       | signal handler |
  *   |-----------------------------------------|------------------|----------------------------------|----------------|
  *   | const mpshm_segment_t, _value_t, _array_t | any            | usable                           | no             |
  *   | const mpshm_mutex_t                     | any; the owner is a thread | usable; a held lock stays the parent's | no |
- *   | mpshm_queue_t (const: length and so on) | one, see mpshm_queue_clone | usable; what is reserved or claimed stays the parent's | no |
- *   | mpshm_ring_t (const: length and so on) | one, see mpshm_ring_clone | usable; producer and consumer stay the parent's, and so does what is reserved or claimed | no |
+ *   | mpshm_queue_t (const: length and so on) | one, see mpshm_queue_clone | usable; what is reserved or claimed stays the parent's (MPSHM_EFORKED) | no |
+ *   | mpshm_ring_t (const: length and so on) | one, see mpshm_ring_clone | usable; producer and consumer stay the parent's (MPSHM_EBUSY), and so does what is reserved or claimed (MPSHM_EFORKED) | no |
  *   | const mpshm_process_t, _pool_t, _task_t | any              | MPSHM_EFORKED                    | no             |
  *   | const mpshm_canceller_t                 | any              | usable                           | mpshm_canceller_cancel() only |
- *   A handle is closed by one thread, when no other uses it.
+ *   A handle is closed by one thread, when no other uses it. What a reserve or a claim points to is valid until that is
+ *   ended, or the handle closed.
  *   Callbacks must not unwind or longjmp through the library.
  */
 
@@ -204,32 +209,36 @@
 // Map every page now, so that no later access of this process is a page fault.
 #define MPSHM_SEGMENT_PREFAULT 32
 
-// A push into a full queue fails at once, also one that would wait.
+// Pushes into a full queue, reserves and commits fail with EFULL at once, also where they would wait.
 #define MPSHM_QUEUE_FULL_FAILS 1
 
-// A push into a full queue takes the oldest item out, which is counted.
+// A push into a full queue takes the oldest item out, which is counted; what is claimed is not taken from its consumer.
 #define MPSHM_QUEUE_FULL_OVERWRITES 2
 
-// What a consumer had when it died is delivered again, also where items have up to 8 bytes, which lie in blocks then.
+// What a consumer had claimed, or was just popping, when it died is delivered again: the default of all that lies in blocks.
+// Items of up to 8 bytes do then.
 #define MPSHM_QUEUE_AT_LEAST_ONCE 4
 
-// What a consumer had when it died is dropped.
+// What a consumer had claimed, or was just popping, when it died is dropped.
 #define MPSHM_QUEUE_AT_MOST_ONCE 8
 
-// Items are unfinished until mpshm_queue_task_done(); mpshm_queue_join() waits until none is.
+// Items are unfinished until mpshm_queue_task_done(), and come again if their consumer dies before; mpshm_queue_join() waits
+// until none is unfinished.
 #define MPSHM_QUEUE_JOINABLE 16
 
-// A push into a full ring fails at once, also one that would wait.
+// Pushes into a full ring, and reserves, fail with EFULL at once, also where they would wait.
 #define MPSHM_RING_FULL_FAILS 1
 
-// A push into a full ring takes the oldest items out, which are counted. Such a ring is not read in place.
+// A push into a full ring takes the oldest items out, which are counted. Such a ring is not read in place: a claim says
+// EINVAL. Written in place it is, one item at a time; the oldest go at the commit.
 #define MPSHM_RING_FULL_OVERWRITES 2
 
 // What a consumer had claimed when it died is dropped, not delivered again.
 #define MPSHM_RING_AT_MOST_ONCE 4
 
-// The stream ends when one of its ends does: it is shut down when the producer's or the consumer's handle is closed, and
-// says EPEERDEAD when the other end died.
+// The stream ends when one of its ends does: it is shut down when the handle is closed that is the producer or the consumer,
+// and says EPEERDEAD when the other one died (to a consumer that has drained it, to a producer that finds it full), until
+// somebody takes the dead one's place. Without this flag nobody says EPEERDEAD: who comes next goes on with the stream.
 #define MPSHM_RING_FOLLOW_ENDS 8
 
 // The child is killed when the thread that forked it ends.
@@ -263,9 +272,10 @@ typedef struct mpshm_process_t mpshm_process_t;
 typedef struct mpshm_queue_t mpshm_queue_t;
 
 // A bounded stream in shared memory, from one producer to one consumer. Whoever uses a handle first to push (reserve)
-// in a process is the producer until that handle is closed, or its process dies; the same for the consumer; to
-// others such calls say EBUSY. A handle is used by one thread at a time; mpshm_ring_clone() gives another. It works on both
-// sides of a fork.
+// in a process is the producer until that handle is closed, or its process dies; the same for the consumer, also with the
+// same handle. To others such calls say EBUSY, at once. A call that finds the ring full or empty is a use, one that is refused
+// for its arguments is none. A handle is used by one thread at a time; mpshm_ring_clone() gives another. It works on
+// both sides of a fork.
 typedef struct mpshm_ring_t mpshm_ring_t;
 
 // A mapped segment. Objects keep it mapped, so it may be closed before them.
@@ -310,45 +320,48 @@ typedef struct mpshm_queue_options_t {
   // Items that the queue holds at most, exactly: 1 to 2^26; 1024 by default.
   uint64_t capacity;
   // Bytes of an item; 0, the default, for messages of 0 to message_max bytes. Items of up to 8 bytes
-  // travel in the ring's slots: faster, but lost with a consumer that dies just as it takes one.
+  // travel in slots: faster, but not in place, and lost with a consumer that dies just as it takes one. Not so with
+  // MPSHM_QUEUE_AT_LEAST_ONCE or MPSHM_QUEUE_JOINABLE: then they lie in blocks, as longer ones do.
   size_t item_size;
-  // Alignment of an item; 0 = the largest power of two up to 8 that divides
-  // item_size. Rust's side has to agree: give `_Alignof` of the type.
+  // Alignment of an item, a power of two up to 128 that divides item_size; 0 = the largest one up to 8.
+  // Rust's side has to agree: give `_Alignof` of the type.
   size_t item_align;
-  // Bytes of the longest message; 4096 by default.
+  // Bytes of the longest message, at most 2^31; 4096 by default.
   uint64_t message_max;
   // MPSHM_BYTES, a scalar's code (item_size and item_align may then be 0), or a number from 256 on that
-  // tells the user's types apart.
+  // tells the user's types apart, those of messages too.
   uint32_t type_code;
   // Alignment of messages in place, a power of two up to 128; 16 by default.
   uint32_t message_align;
-  // Blocks that a process may hold (reserved or claimed) without taking from the capacity; 4 by default.
+  // Blocks that a process may hold (reserved or claimed) without taking from the capacity, 1 to 1024; 4 by default.
   uint32_t leases;
-  // More than 0: the queue ends with its producers, once so many have come. It is shut down when the last one
-  // (mpshm_queue_producer()) is closed, and pops say EPEERDEAD when the last one died.
+  // More than 0: the queue ends with its producers, once so many have come in all. It is shut down when the last one
+  // (mpshm_queue_producer()) is closed; pops say EPEERDEAD when the last one to be missed had died.
   uint32_t producers;
   // Blocks of several sizes for messages, in ascending order; a size of 0 blocks ends the list. None, the default:
-  // one size, for messages of up to message_max bytes. Else message_max is the largest one's.
+  // one size, for messages of up to message_max bytes. Else message_max is the largest one's, a message lies in a
+  // block of the least size that it fits into and that has one free, and when all of them are taken (reserved, queued or
+  // claimed) the queue is full for it, whatever its capacity.
   struct mpshm_queue_blocks_t blocks[8];
 } mpshm_queue_options_t;
 
-// What has happened in a queue since it was made. Set by mpshm_queue_counters().
+// What has happened in a queue or a ring since it was made. Set by mpshm_queue_counters() and mpshm_ring_counters().
 typedef struct mpshm_queue_counters_t {
-  // Bytes of this struct, set by the caller.
+  // Bytes of this struct, set by the caller; EINVAL when that is another number.
   size_t struct_size;
   // Items that were put in.
   uint64_t pushed;
-  // Items that consumers took out, each counted once.
+  // Items that consumers took out, each counted once, however often it was delivered.
   uint64_t popped;
   // Items that were pushed out by newer ones.
   uint64_t overwritten;
-  // How often an item went back to be delivered again.
+  // How often an item went back to be delivered again, by the death of its consumer or by its will.
   uint64_t redelivered;
-  // Items that were dropped because their consumer died.
+  // Items, of those popped, that were dropped because their consumer died.
   uint64_t dropped;
   // Calls that went to sleep.
   uint64_t waits;
-  // Dead participants that were repaired after.
+  // Dead participants that had something, and were repaired after.
   uint64_t repairs;
 } mpshm_queue_counters_t;
 
@@ -358,18 +371,19 @@ typedef struct mpshm_ring_options_t {
   size_t struct_size;
   // MPSHM_RING_ flags, or 0.
   uint64_t flags;
-  // Items that the ring holds, exactly; of messages, bytes: each takes its length, rounded up to a multiple of 8, and
-  // 8 more (the last 8 do not count, so that one message of `capacity` bytes fits). 65536 by default.
+  // Items that the ring holds, exactly. Of messages, bytes, which are rounded up to a multiple of 8: a message takes
+  // 8 and its length, rounded up to a multiple of 8, and all together take at most 8 more than the capacity, so
+  // that one message of the whole capacity fits. At least 1, at most 2^40 bytes; 65536 by default.
   uint64_t capacity;
-  // Bytes of an item; 0, the default, for messages of 0 to `capacity` bytes.
+  // Bytes of an item; 0, the default, for messages of 0 to `capacity` (rounded up) bytes.
   size_t item_size;
-  // Alignment of an item; 0 = the largest power of two up to 8 that divides
-  // item_size. Rust's side has to agree: give `_Alignof` of the type.
+  // Alignment of an item, a power of two up to 128 that divides item_size; 0 = the largest one up to 8.
+  // Rust's side has to agree: give `_Alignof` of the type.
   size_t item_align;
   // MPSHM_BYTES, a scalar's code (item_size and item_align may then be 0), or a number from 256 on that
-  // tells the user's types apart.
+  // tells the user's types apart, those of messages too.
   uint32_t type_code;
-  // 0.
+  // 0, or EINVAL.
   uint32_t reserved;
 } mpshm_ring_options_t;
 
@@ -760,14 +774,15 @@ int mpshm_queue_create(const struct mpshm_segment_t *segment,
                        const struct mpshm_queue_options_t *options,
                        struct mpshm_queue_t **queue);
 
-// Opens a queue, whose items must be as `options` say (NULL: messages); it has its own capacity.
+// Opens a queue, whose items must be as `options` say (NULL: messages) in size, alignment and type code; the rest is its own.
+// Errors as mpshm_value_open().
 MPSHM_MUST_USE
 int mpshm_queue_open(const struct mpshm_segment_t *segment,
                      const char *name,
                      const struct mpshm_queue_options_t *options,
                      struct mpshm_queue_t **queue);
 
-// Opens a queue, or makes it.
+// Opens a queue, or makes it; of several who do so at once, one makes it.
 MPSHM_MUST_USE
 int mpshm_queue_open_or_create(const struct mpshm_segment_t *segment,
                                const char *name,
@@ -778,7 +793,8 @@ int mpshm_queue_open_or_create(const struct mpshm_segment_t *segment,
 MPSHM_MUST_USE int mpshm_queue_clone(const struct mpshm_queue_t *queue, struct mpshm_queue_t **other);
 
 // Another handle of the same queue, which counts as one of the producers that it follows until it is closed or its
-// process ends; a forked child's copy counts in the child from its first push on. Errors: ECLOSED, ELIMIT.
+// process ends; a forked child's copy counts in the child from its first push on. Of a queue that follows none, a
+// handle like any other. Errors: ECLOSED, ELIMIT.
 MPSHM_MUST_USE
 int mpshm_queue_producer(const struct mpshm_queue_t *queue,
                          struct mpshm_queue_t **producer);
@@ -788,8 +804,9 @@ int mpshm_queue_producer(const struct mpshm_queue_t *queue,
 void mpshm_queue_close(struct mpshm_queue_t *queue);
 
 // Pushes a copy of `length` bytes (for a queue of items: exactly an item's), waiting for room at most
-// `timeout_ns`. Visible to every consumer on return.
-// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, ETOOBIG, EINTERRUPTED.
+// `timeout_ns`. Visible to every consumer on return. Also while something is reserved or claimed through the handle.
+// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, ETOOBIG (more than message_max), EINVAL (not an item's length),
+// EINTERRUPTED.
 MPSHM_MUST_USE
 int mpshm_queue_push(struct mpshm_queue_t *queue,
                      const void *data,
@@ -797,7 +814,7 @@ int mpshm_queue_push(struct mpshm_queue_t *queue,
                      int64_t timeout_ns);
 
 // Pops the oldest item into `buffer` of `size` bytes, waiting for one at most `timeout_ns`; `*length`, unless
-// that is NULL, gets its length. A message that the buffer is too short for goes back: ETOOBIG.
+// that is NULL, gets its length. A message that the buffer is too short for goes back, as by mpshm_queue_give_back(): ETOOBIG.
 // Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EPEERDEAD (drained, and the last producer
 // died), EINTERRUPTED.
 MPSHM_MUST_USE
@@ -807,9 +824,10 @@ int mpshm_queue_pop(struct mpshm_queue_t *queue,
                     int64_t timeout_ns,
                     size_t *length);
 
-// Reserves a block to write a message of up to `length` bytes into, at `*data`; one at a time for each
-// handle. Then mpshm_queue_commit() or mpshm_queue_abort(). Not for items of up to 8 bytes.
-// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, ETOOBIG, EBUSY (one is reserved), EINTERRUPTED.
+// Reserves a block to write a message of up to `length` bytes (an item: exactly its own) into, at `*data`, aligned to
+// message_align (an item: to its own); one at a time for each handle. Then mpshm_queue_commit() or mpshm_queue_abort().
+// Errors: EFULL (time-out 0; the queue is full, or no block is free), ETIMEDOUT, ECLOSED, ETOOBIG, EBUSY (one is reserved),
+// EINVAL (items that travel in slots), EINTERRUPTED.
 MPSHM_MUST_USE
 int mpshm_queue_reserve(struct mpshm_queue_t *queue,
                         size_t length,
@@ -818,30 +836,40 @@ int mpshm_queue_reserve(struct mpshm_queue_t *queue,
 
 // Pushes the first `length` bytes of the reserved block as one message. If others filled the queue
 // meanwhile, waits for as long as the reservation was allowed to; then EFULL or ETIMEDOUT, and the block
-// stays reserved. Other errors: ECLOSED, ETOOBIG (more than was reserved), ENOTOWNER (nothing is reserved).
-MPSHM_MUST_USE int mpshm_queue_commit(struct mpshm_queue_t *queue, size_t length);
+// stays reserved. Other errors: ECLOSED (the block is given up), ETOOBIG (more than was reserved, which it still is),
+// ENOTOWNER (nothing is reserved), EFORKED (it is the parent's).
+MPSHM_MUST_USE
+int mpshm_queue_commit(struct mpshm_queue_t *queue,
+                       size_t length);
 
-// Gives the reserved block up; nothing is pushed. ENOTOWNER when nothing is reserved.
+// Gives the reserved block up; nothing is pushed. Errors: ENOTOWNER (nothing is reserved), EFORKED.
 MPSHM_MUST_USE int mpshm_queue_abort(struct mpshm_queue_t *queue);
 
 // Claims the oldest message, to be read in place: `*length` bytes at `*data`; one at a time for each
 // handle. Then mpshm_queue_release() or mpshm_queue_give_back(). If this process dies with the claim,
-// the message is delivered again. Not for items of up to 8 bytes.
-// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED, EBUSY (one is claimed), EINTERRUPTED.
+// the message is delivered again, or dropped, as the queue was made.
+// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD, EBUSY (one is claimed), EINVAL (items that travel in slots),
+// EINTERRUPTED.
 MPSHM_MUST_USE
 int mpshm_queue_claim(struct mpshm_queue_t *queue,
                       int64_t timeout_ns,
                       const void **data,
                       size_t *length);
 
-// How often the claimed message has been handed to a consumer, this time included: 1 is the ordinary case.
-MPSHM_MUST_USE int mpshm_queue_deliveries(const struct mpshm_queue_t *queue, uint64_t *deliveries);
+// How often the claimed message has been handed to a consumer, this time included: 1 is the ordinary case. Errors: ENOTOWNER
+// (nothing is claimed), EFORKED.
+MPSHM_MUST_USE
+int mpshm_queue_deliveries(const struct mpshm_queue_t *queue,
+                           uint64_t *deliveries);
 
-// Ends the claim: the message is consumed. ENOTOWNER when nothing is claimed.
-MPSHM_MUST_USE int mpshm_queue_release(struct mpshm_queue_t *queue);
+// Ends the claim: the message is consumed. Errors: ENOTOWNER (nothing is claimed), EFORKED (it is the parent's).
+MPSHM_MUST_USE
+int mpshm_queue_release(struct mpshm_queue_t *queue);
 
-// Ends the claim: the message goes back, to be delivered again. ENOTOWNER when nothing is claimed.
-MPSHM_MUST_USE int mpshm_queue_give_back(struct mpshm_queue_t *queue);
+// Ends the claim: the message goes back, to be delivered again, marked; who pops next gets it first, but others may have got
+// later ones meanwhile. Errors: ENOTOWNER (nothing is claimed), EFORKED.
+MPSHM_MUST_USE
+int mpshm_queue_give_back(struct mpshm_queue_t *queue);
 
 // Ends the queue for everybody: pushes say ECLOSED, pops too once everything has been taken. Also twice.
 MPSHM_MUST_USE int mpshm_queue_shutdown(const struct mpshm_queue_t *queue);
@@ -849,8 +877,11 @@ MPSHM_MUST_USE int mpshm_queue_shutdown(const struct mpshm_queue_t *queue);
 // Whether the queue was shut down.
 MPSHM_MUST_USE int mpshm_queue_is_shut_down(const struct mpshm_queue_t *queue, bool *shut_down);
 
-// Items that can be popped: exact when nobody else acts, else true at some moment of the call.
-MPSHM_MUST_USE int mpshm_queue_length(const struct mpshm_queue_t *queue, uint64_t *length);
+// Items that can be popped, without what is reserved or claimed: exact when nobody else acts, else true at some moment of
+// the call.
+MPSHM_MUST_USE
+int mpshm_queue_length(const struct mpshm_queue_t *queue,
+                       uint64_t *length);
 
 // Items that the queue holds at most.
 MPSHM_MUST_USE int mpshm_queue_capacity(const struct mpshm_queue_t *queue, uint64_t *capacity);
@@ -859,9 +890,10 @@ MPSHM_MUST_USE int mpshm_queue_capacity(const struct mpshm_queue_t *queue, uint6
 MPSHM_MUST_USE int mpshm_queue_message_max(const struct mpshm_queue_t *queue, uint64_t *bytes);
 
 // Pushes copies of `count` items that lie one behind the other at `data`, in their order, waiting for room at most
-// `timeout_ns`. In a queue of messages, `lengths` has the bytes of each; else it is NULL. `*pushed`, unless that is
-// NULL, gets how many were pushed, also when it fails: ETIMEDOUT, ECLOSED, ETOOBIG, EINTERRUPTED. With a time-out of 0
-// as many are pushed as fit; EFULL when none does.
+// `timeout_ns`. In a queue of messages, `lengths` has the bytes of each (EINVAL without); else it is NULL (EINVAL with).
+// `*pushed`, unless that is NULL, gets how many were pushed, also when it fails: ETIMEDOUT, ECLOSED, ETOOBIG (those before it
+// are pushed), EINTERRUPTED, or EFULL where the queue was made so. With a time-out of 0 as many are pushed as fit; EFULL
+// when none does.
 MPSHM_MUST_USE
 int mpshm_queue_push_many(struct mpshm_queue_t *queue,
                           const void *data,
@@ -872,7 +904,8 @@ int mpshm_queue_push_many(struct mpshm_queue_t *queue,
 
 // Pops up to `most` items into `buffer` of `size` bytes, one behind the other, as many as there are and fit, waiting
 // for the first one at most `timeout_ns`. `lengths`, unless that is NULL, gets the bytes of each (it has room for
-// `most`), and `*popped` how many there are. Errors as mpshm_queue_pop(), and then none was popped.
+// `most`), and `*popped` how many there are: 0 only if `most` is. A message that does not fit any more goes back, as by
+// mpshm_queue_give_back(). Errors as mpshm_queue_pop(), and then none was popped.
 MPSHM_MUST_USE
 int mpshm_queue_pop_many(struct mpshm_queue_t *queue,
                          void *buffer,
@@ -883,12 +916,13 @@ int mpshm_queue_pop_many(struct mpshm_queue_t *queue,
                          size_t *popped);
 
 // Says that the oldest item which this handle has popped, and which is not done, is done. What is claimed is done
-// when it is released. EINVAL when there is none, or the queue is not joinable.
+// when it is released. What a handle is closed with, or a process dies with, and is not done, is delivered again. EINVAL when
+// there is none, or the queue is not joinable.
 MPSHM_MUST_USE
 int mpshm_queue_task_done(struct mpshm_queue_t *queue);
 
-// Waits at most `timeout_ns` until every item is done. What a dead consumer had comes again first. Errors: ETIMEDOUT,
-// EINTERRUPTED, EINVAL when the queue is not joinable.
+// Waits at most `timeout_ns` until every item is done. What a dead consumer had comes again first. Errors: ETIMEDOUT (also
+// of a time-out of 0), EINTERRUPTED, EINVAL when the queue is not joinable.
 MPSHM_MUST_USE
 int mpshm_queue_join(const struct mpshm_queue_t *queue,
                      int64_t timeout_ns);
@@ -911,14 +945,15 @@ int mpshm_ring_create(const struct mpshm_segment_t *segment,
                       const struct mpshm_ring_options_t *options,
                       struct mpshm_ring_t **ring);
 
-// Opens a ring, whose items must be as `options` say (NULL: messages); it has its own capacity.
+// Opens a ring, whose items must be as `options` say (NULL: messages) in size, alignment and type code; capacity and flags
+// are its own. Errors as mpshm_value_open().
 MPSHM_MUST_USE
 int mpshm_ring_open(const struct mpshm_segment_t *segment,
                     const char *name,
                     const struct mpshm_ring_options_t *options,
                     struct mpshm_ring_t **ring);
 
-// Opens a ring, or makes it.
+// Opens a ring, or makes it; of several who do so at once, one makes it.
 MPSHM_MUST_USE
 int mpshm_ring_open_or_create(const struct mpshm_segment_t *segment,
                               const char *name,
@@ -928,14 +963,15 @@ int mpshm_ring_open_or_create(const struct mpshm_segment_t *segment,
 // Another handle of the same ring, for another thread. It is neither producer nor consumer yet.
 MPSHM_MUST_USE int mpshm_ring_clone(const struct mpshm_ring_t *ring, struct mpshm_ring_t **other);
 
-// Closes the handle; NULL is a no-op. It is no longer the ring's producer or consumer; what it has reserved is given up,
-// what it has claimed is delivered again. To end the stream for both sides, see mpshm_ring_shutdown().
+// Closes the handle; NULL is a no-op. It is no longer the ring's producer or consumer, which others may become then; what it has
+// reserved is given up, what it has claimed is delivered again. To end the stream for both sides, see mpshm_ring_shutdown().
 void mpshm_ring_close(struct mpshm_ring_t *ring);
 
 // Pushes a copy of `length` bytes (for a ring of items: exactly an item's), waiting for room at most
 // `timeout_ns`. Visible to the consumer on return.
-// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD (full, and the consumer died), ETOOBIG, EBUSY (somebody
-// else is the producer, or room is reserved), EINTERRUPTED.
+// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD (full, the consumer died, and the ring follows its ends),
+// ETOOBIG (a message longer than the capacity), EINVAL (not an item's length), EBUSY (somebody else is the producer,
+// or room is reserved), EINTERRUPTED.
 MPSHM_MUST_USE
 int mpshm_ring_push(struct mpshm_ring_t *ring,
                     const void *data,
@@ -943,9 +979,9 @@ int mpshm_ring_push(struct mpshm_ring_t *ring,
                     int64_t timeout_ns);
 
 // Pops the oldest item or message into `buffer` of `size` bytes, waiting for one at most `timeout_ns`; `*length`, unless
-// that is NULL, gets its length. A message that the buffer is too short for stays: ETOOBIG.
-// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EPEERDEAD (drained, and the producer
-// died), EBUSY (somebody else is the consumer, or something is claimed), EINTERRUPTED.
+// that is NULL, gets its length. What the buffer is too short for stays: ETOOBIG.
+// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EPEERDEAD (drained, the producer died, and the
+// ring follows its ends), EBUSY (somebody else is the consumer, or something is claimed), EINTERRUPTED.
 MPSHM_MUST_USE
 int mpshm_ring_pop(struct mpshm_ring_t *ring,
                    void *buffer,
@@ -955,8 +991,9 @@ int mpshm_ring_pop(struct mpshm_ring_t *ring,
 
 // Pushes copies of `count` items that lie one behind the other at `data`, in their order, waiting for room at most
 // `timeout_ns`; those that find room at a time become visible at once. In a ring of messages, `lengths` has the bytes of
-// each; else it is NULL. `*pushed`, unless that is NULL, gets how many were pushed, also when it fails: ETIMEDOUT,
-// ECLOSED, EPEERDEAD, ETOOBIG, EBUSY, EINTERRUPTED. With a time-out of 0 as many are pushed as fit; EFULL when none does.
+// each (EINVAL without); else it is NULL (EINVAL with). `*pushed`, unless that is NULL, gets how many were pushed, also when
+// it fails: ETIMEDOUT, ECLOSED, EPEERDEAD, ETOOBIG (those before it are pushed), EINTERRUPTED, or EFULL where the ring was
+// made so. With a time-out of 0 as many are pushed as fit; EFULL when none does. EBUSY as mpshm_ring_push().
 MPSHM_MUST_USE
 int mpshm_ring_push_many(struct mpshm_ring_t *ring,
                          const void *data,
@@ -967,7 +1004,7 @@ int mpshm_ring_push_many(struct mpshm_ring_t *ring,
 
 // Pops up to `most` items into `buffer` of `size` bytes, one behind the other, as many as there are and fit, waiting
 // for the first one at most `timeout_ns`. `lengths`, unless that is NULL, gets the bytes of each (it has room for
-// `most`), and `*popped` how many there are. Errors as mpshm_ring_pop(), and then none was popped.
+// `most`), and `*popped` how many there are: 0 only if `most` is. Errors as mpshm_ring_pop(), and then none was popped.
 MPSHM_MUST_USE
 int mpshm_ring_pop_many(struct mpshm_ring_t *ring,
                         void *buffer,
@@ -977,9 +1014,11 @@ int mpshm_ring_pop_many(struct mpshm_ring_t *ring,
                         size_t *lengths,
                         size_t *popped);
 
-// Reserves contiguous room for `count` items, or for one message of up to `count` bytes, at `*data`; once for each
-// handle. Then mpshm_ring_commit() or mpshm_ring_abort(). Waits for room at most `timeout_ns`.
-// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD, ETOOBIG, EBUSY, EINTERRUPTED.
+// Reserves contiguous room for `count` items, or for one message of up to `count` bytes, at `*data`, aligned as items are,
+// messages to 8 bytes; once for each handle. Then mpshm_ring_commit() or mpshm_ring_abort(). Waits at most `timeout_ns`
+// until there is room for all.
+// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD, ETOOBIG (more than the capacity; of items of a ring that
+// overwrites, more than one), EBUSY (somebody else is the producer, or room is reserved), EINTERRUPTED.
 MPSHM_MUST_USE
 int mpshm_ring_reserve(struct mpshm_ring_t *ring,
                        size_t count,
@@ -987,20 +1026,20 @@ int mpshm_ring_reserve(struct mpshm_ring_t *ring,
                        void **data);
 
 // Pushes the first `count` items of what was reserved, or its first `count` bytes as one message: visible to the
-// consumer on return, all at once. Errors: ECLOSED (nothing is reserved any more), ETOOBIG (more than was reserved),
-// ENOTOWNER (nothing is reserved).
+// consumer on return, all at once; the rest is given up. 0 items are none, a message of 0 bytes is one. Errors: ECLOSED (and
+// nothing is reserved any more), ETOOBIG (more than was reserved, which it still is), ENOTOWNER (nothing is reserved),
+// EFORKED (it is the parent's).
 MPSHM_MUST_USE
 int mpshm_ring_commit(struct mpshm_ring_t *ring,
                       size_t count);
 
-// Gives what was reserved up; nothing is pushed. ENOTOWNER when nothing is reserved.
+// Gives what was reserved up; nothing is pushed. Errors: ENOTOWNER (nothing is reserved), EFORKED.
 MPSHM_MUST_USE int mpshm_ring_abort(struct mpshm_ring_t *ring);
 
 // Claims up to `most` items, or the oldest message, to be read in place: `*count` items, or bytes, contiguous at
-// `*data`; once for each handle. Then mpshm_ring_release() or mpshm_ring_give_back(). If this process dies with the
-// claim, it is delivered again. Waits for the first item at most `timeout_ns`.
-// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD, EBUSY, EINVAL (`most` is 0; a ring that overwrites),
-// EINTERRUPTED.
+// `*data`, aligned as for mpshm_ring_reserve(); once for each handle. Then mpshm_ring_release() or mpshm_ring_give_back(). If this
+// process dies with the claim, it is delivered again. Waits for the first item at most `timeout_ns`. What had been handed out
+// before comes apart from what is new. Errors as mpshm_ring_pop() but ETOOBIG; EINVAL (`most` is 0; a ring that overwrites).
 MPSHM_MUST_USE
 int mpshm_ring_claim(struct mpshm_ring_t *ring,
                      size_t most,
@@ -1008,34 +1047,44 @@ int mpshm_ring_claim(struct mpshm_ring_t *ring,
                      const void **data,
                      size_t *count);
 
-// How often what is claimed has been handed out, this time included: 1 is the ordinary case.
-MPSHM_MUST_USE int mpshm_ring_deliveries(const struct mpshm_ring_t *ring, uint64_t *deliveries);
+// How often what is claimed has been handed out, this time included: 1 is the ordinary case. Of several items that came
+// again, the greatest number. Errors: ENOTOWNER (nothing is claimed), EFORKED.
+MPSHM_MUST_USE
+int mpshm_ring_deliveries(const struct mpshm_ring_t *ring,
+                          uint64_t *deliveries);
 
-// Ends the claim: its first `count` items are consumed, the others come next. Of a message, `count` is its length.
-// Errors: ENOTOWNER (nothing is claimed), ETOOBIG, EINVAL (a part of a message); the claim stays then.
+// Ends the claim: its first `count` items are consumed, the others come next, as if this claim of them had not been. Of a
+// message, `count` is its length. Errors: ENOTOWNER (nothing is claimed), ETOOBIG (more than is claimed), EINVAL (a part
+// of a message), EFORKED; the claim stays then.
 MPSHM_MUST_USE
 int mpshm_ring_release(struct mpshm_ring_t *ring,
                        size_t count);
 
-// Ends the claim: what was claimed stays in the ring, and is delivered again. ENOTOWNER when nothing is claimed.
+// Ends the claim: what was claimed stays in the ring, and is delivered again, marked. Errors: ENOTOWNER (nothing is claimed),
+// EFORKED.
 MPSHM_MUST_USE
 int mpshm_ring_give_back(struct mpshm_ring_t *ring);
 
-// Ends the stream for both sides: pushes say ECLOSED, pops too once everything has been taken. By anybody, also twice.
+// Ends the stream for both sides, and wakes them: pushes and commits say ECLOSED, pops too once everything has been taken.
+// By anybody, also twice.
 MPSHM_MUST_USE
 int mpshm_ring_shutdown(const struct mpshm_ring_t *ring);
 
 // Whether the ring was shut down.
 MPSHM_MUST_USE int mpshm_ring_is_shut_down(const struct mpshm_ring_t *ring, bool *shut_down);
 
-// Items, or messages, that can be popped: exact when nobody else acts, else true at some moment of the call.
-MPSHM_MUST_USE int mpshm_ring_length(const struct mpshm_ring_t *ring, uint64_t *length);
+// Items, or messages, in the ring: exact when nobody else acts, else true at some moment of the call. What is claimed counts
+// until it is released. Messages are counted one by one.
+MPSHM_MUST_USE
+int mpshm_ring_length(const struct mpshm_ring_t *ring,
+                      uint64_t *length);
 
-// Items, or bytes, as the ring was made for.
+// Items, or bytes of messages, as was asked for when the ring was made.
 MPSHM_MUST_USE int mpshm_ring_capacity(const struct mpshm_ring_t *ring, uint64_t *capacity);
 
-// Sets `*counters`, whose struct_size the caller has set. In a ring of messages, `pushed` and `popped` are bytes, with
-// 8 for the length of each.
+// Sets `*counters`, whose struct_size the caller has set. In a ring of messages `pushed` and `popped` are the bytes that they
+// take, and `popped` has those that were overwritten as well; the others are messages. What is claimed is popped when it
+// is released, and redelivered when it is claimed again.
 MPSHM_MUST_USE
 int mpshm_ring_counters(const struct mpshm_ring_t *ring,
                         struct mpshm_queue_counters_t *counters);

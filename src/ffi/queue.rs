@@ -95,7 +95,8 @@ pub unsafe extern "C" fn mpshm_queue_create(
     })
 }
 
-/// Opens a queue, whose items must be as `options` say (NULL: messages); it has its own capacity.
+/// Opens a queue, whose items must be as `options` say (NULL: messages) in size, alignment and type code; the rest is its own.
+/// Errors as mpshm_value_open().
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_open(
@@ -115,7 +116,7 @@ pub unsafe extern "C" fn mpshm_queue_open(
     })
 }
 
-/// Opens a queue, or makes it.
+/// Opens a queue, or makes it; of several who do so at once, one makes it.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_open_or_create(
@@ -162,7 +163,8 @@ pub unsafe extern "C" fn mpshm_queue_clone(
 }
 
 /// Another handle of the same queue, which counts as one of the producers that it follows until it is closed or its
-/// process ends; a forked child's copy counts in the child from its first push on. Errors: ECLOSED, ELIMIT.
+/// process ends; a forked child's copy counts in the child from its first push on. Of a queue that follows none, a
+/// handle like any other. Errors: ECLOSED, ELIMIT.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_producer(
@@ -208,8 +210,9 @@ impl Drop for mpshm_queue_t {
 }
 
 /// Pushes a copy of `length` bytes (for a queue of items: exactly an item's), waiting for room at most
-/// `timeout_ns`. Visible to every consumer on return.
-/// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, ETOOBIG, EINTERRUPTED.
+/// `timeout_ns`. Visible to every consumer on return. Also while something is reserved or claimed through the handle.
+/// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, ETOOBIG (more than message_max), EINVAL (not an item's length),
+/// EINTERRUPTED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_push(
@@ -259,7 +262,7 @@ pub(super) fn present(queue: &mpshm_queue_t) -> Result<()> {
 }
 
 /// Pops the oldest item into `buffer` of `size` bytes, waiting for one at most `timeout_ns`; `*length`, unless
-/// that is NULL, gets its length. A message that the buffer is too short for goes back: ETOOBIG.
+/// that is NULL, gets its length. A message that the buffer is too short for goes back, as by mpshm_queue_give_back(): ETOOBIG.
 /// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EPEERDEAD (drained, and the last producer
 /// died), EINTERRUPTED.
 #[unsafe(no_mangle)]
@@ -369,9 +372,10 @@ fn in_place(queue: &mpshm_queue_t) -> Result<()> {
     Ok(())
 }
 
-/// Reserves a block to write a message of up to `length` bytes into, at `*data`; one at a time for each
-/// handle. Then mpshm_queue_commit() or mpshm_queue_abort(). Not for items of up to 8 bytes.
-/// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, ETOOBIG, EBUSY (one is reserved), EINTERRUPTED.
+/// Reserves a block to write a message of up to `length` bytes (an item: exactly its own) into, at `*data`, aligned to
+/// message_align (an item: to its own); one at a time for each handle. Then mpshm_queue_commit() or mpshm_queue_abort().
+/// Errors: EFULL (time-out 0; the queue is full, or no block is free), ETIMEDOUT, ECLOSED, ETOOBIG, EBUSY (one is reserved),
+/// EINVAL (items that travel in slots), EINTERRUPTED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_reserve(
@@ -415,7 +419,8 @@ pub unsafe extern "C" fn mpshm_queue_reserve(
 
 /// Pushes the first `length` bytes of the reserved block as one message. If others filled the queue
 /// meanwhile, waits for as long as the reservation was allowed to; then EFULL or ETIMEDOUT, and the block
-/// stays reserved. Other errors: ECLOSED, ETOOBIG (more than was reserved), ENOTOWNER (nothing is reserved).
+/// stays reserved. Other errors: ECLOSED (the block is given up), ETOOBIG (more than was reserved, which it still is),
+/// ENOTOWNER (nothing is reserved), EFORKED (it is the parent's).
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_commit(queue: *mut mpshm_queue_t, length: usize) -> c_int {
@@ -442,7 +447,7 @@ pub unsafe extern "C" fn mpshm_queue_commit(queue: *mut mpshm_queue_t, length: u
     })
 }
 
-/// Gives the reserved block up; nothing is pushed. ENOTOWNER when nothing is reserved.
+/// Gives the reserved block up; nothing is pushed. Errors: ENOTOWNER (nothing is reserved), EFORKED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_abort(queue: *mut mpshm_queue_t) -> c_int {
@@ -458,8 +463,9 @@ pub unsafe extern "C" fn mpshm_queue_abort(queue: *mut mpshm_queue_t) -> c_int {
 
 /// Claims the oldest message, to be read in place: `*length` bytes at `*data`; one at a time for each
 /// handle. Then mpshm_queue_release() or mpshm_queue_give_back(). If this process dies with the claim,
-/// the message is delivered again. Not for items of up to 8 bytes.
-/// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED, EBUSY (one is claimed), EINTERRUPTED.
+/// the message is delivered again, or dropped, as the queue was made.
+/// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD, EBUSY (one is claimed), EINVAL (items that travel in slots),
+/// EINTERRUPTED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_claim(
@@ -489,7 +495,8 @@ pub unsafe extern "C" fn mpshm_queue_claim(
     })
 }
 
-/// How often the claimed message has been handed to a consumer, this time included: 1 is the ordinary case.
+/// How often the claimed message has been handed to a consumer, this time included: 1 is the ordinary case. Errors: ENOTOWNER
+/// (nothing is claimed), EFORKED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_deliveries(
@@ -506,7 +513,7 @@ pub unsafe extern "C" fn mpshm_queue_deliveries(
     })
 }
 
-/// Ends the claim: the message is consumed. ENOTOWNER when nothing is claimed.
+/// Ends the claim: the message is consumed. Errors: ENOTOWNER (nothing is claimed), EFORKED (it is the parent's).
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_release(queue: *mut mpshm_queue_t) -> c_int {
@@ -519,7 +526,8 @@ pub unsafe extern "C" fn mpshm_queue_release(queue: *mut mpshm_queue_t) -> c_int
     })
 }
 
-/// Ends the claim: the message goes back, to be delivered again. ENOTOWNER when nothing is claimed.
+/// Ends the claim: the message goes back, to be delivered again, marked; who pops next gets it first, but others may have got
+/// later ones meanwhile. Errors: ENOTOWNER (nothing is claimed), EFORKED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_give_back(queue: *mut mpshm_queue_t) -> c_int {
@@ -587,7 +595,8 @@ pub unsafe extern "C" fn mpshm_queue_is_shut_down(
     })
 }
 
-/// Items that can be popped: exact when nobody else acts, else true at some moment of the call.
+/// Items that can be popped, without what is reserved or claimed: exact when nobody else acts, else true at some moment of
+/// the call.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_length(

@@ -8,9 +8,10 @@ use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
 
 /// Pushes copies of `count` items that lie one behind the other at `data`, in their order, waiting for room at most
-/// `timeout_ns`. In a queue of messages, `lengths` has the bytes of each; else it is NULL. `*pushed`, unless that is
-/// NULL, gets how many were pushed, also when it fails: ETIMEDOUT, ECLOSED, ETOOBIG, EINTERRUPTED. With a time-out of 0
-/// as many are pushed as fit; EFULL when none does.
+/// `timeout_ns`. In a queue of messages, `lengths` has the bytes of each (EINVAL without); else it is NULL (EINVAL with).
+/// `*pushed`, unless that is NULL, gets how many were pushed, also when it fails: ETIMEDOUT, ECLOSED, ETOOBIG (those before it
+/// are pushed), EINTERRUPTED, or EFULL where the queue was made so. With a time-out of 0 as many are pushed as fit; EFULL
+/// when none does.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_push_many(
@@ -136,7 +137,8 @@ impl<'a> Iterator for Items<'a> {
 
 /// Pops up to `most` items into `buffer` of `size` bytes, one behind the other, as many as there are and fit, waiting
 /// for the first one at most `timeout_ns`. `lengths`, unless that is NULL, gets the bytes of each (it has room for
-/// `most`), and `*popped` how many there are. Errors as mpshm_queue_pop(), and then none was popped.
+/// `most`), and `*popped` how many there are: 0 only if `most` is. A message that does not fit any more goes back, as by
+/// mpshm_queue_give_back(). Errors as mpshm_queue_pop(), and then none was popped.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_pop_many(
@@ -176,7 +178,8 @@ pub unsafe extern "C" fn mpshm_queue_pop_many(
 }
 
 /// Says that the oldest item which this handle has popped, and which is not done, is done. What is claimed is done
-/// when it is released. EINVAL when there is none, or the queue is not joinable.
+/// when it is released. What a handle is closed with, or a process dies with, and is not done, is delivered again. EINVAL when
+/// there is none, or the queue is not joinable.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_task_done(queue: *mut mpshm_queue_t) -> c_int {
@@ -186,8 +189,8 @@ pub unsafe extern "C" fn mpshm_queue_task_done(queue: *mut mpshm_queue_t) -> c_i
     })
 }
 
-/// Waits at most `timeout_ns` until every item is done. What a dead consumer had comes again first. Errors: ETIMEDOUT,
-/// EINTERRUPTED, EINVAL when the queue is not joinable.
+/// Waits at most `timeout_ns` until every item is done. What a dead consumer had comes again first. Errors: ETIMEDOUT (also
+/// of a time-out of 0), EINTERRUPTED, EINVAL when the queue is not joinable.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_queue_join(queue: *const mpshm_queue_t, timeout_ns: i64) -> c_int {
@@ -198,24 +201,24 @@ pub unsafe extern "C" fn mpshm_queue_join(queue: *const mpshm_queue_t, timeout_n
     })
 }
 
-/// What has happened in a queue since it was made. Set by mpshm_queue_counters().
+/// What has happened in a queue or a ring since it was made. Set by mpshm_queue_counters() and mpshm_ring_counters().
 #[repr(C)]
 pub struct mpshm_queue_counters_t {
-    /// Bytes of this struct, set by the caller.
+    /// Bytes of this struct, set by the caller; EINVAL when that is another number.
     pub struct_size: usize,
     /// Items that were put in.
     pub pushed: u64,
-    /// Items that consumers took out, each counted once.
+    /// Items that consumers took out, each counted once, however often it was delivered.
     pub popped: u64,
     /// Items that were pushed out by newer ones.
     pub overwritten: u64,
-    /// How often an item went back to be delivered again.
+    /// How often an item went back to be delivered again, by the death of its consumer or by its will.
     pub redelivered: u64,
-    /// Items that were dropped because their consumer died.
+    /// Items, of those popped, that were dropped because their consumer died.
     pub dropped: u64,
     /// Calls that went to sleep.
     pub waits: u64,
-    /// Dead participants that were repaired after.
+    /// Dead participants that had something, and were repaired after.
     pub repairs: u64,
 }
 

@@ -16,25 +16,28 @@ pub struct mpshm_queue_options_t {
     /// Items that the queue holds at most, exactly: 1 to 2^26; 1024 by default.
     pub capacity: u64,
     /// Bytes of an item; 0, the default, for messages of 0 to message_max bytes. Items of up to 8 bytes
-    /// travel in the ring's slots: faster, but lost with a consumer that dies just as it takes one.
+    /// travel in slots: faster, but not in place, and lost with a consumer that dies just as it takes one. Not so with
+    /// MPSHM_QUEUE_AT_LEAST_ONCE or MPSHM_QUEUE_JOINABLE: then they lie in blocks, as longer ones do.
     pub item_size: usize,
-    /// Alignment of an item; 0 = the largest power of two up to 8 that divides
-    /// item_size. Rust's side has to agree: give `_Alignof` of the type.
+    /// Alignment of an item, a power of two up to 128 that divides item_size; 0 = the largest one up to 8.
+    /// Rust's side has to agree: give `_Alignof` of the type.
     pub item_align: usize,
-    /// Bytes of the longest message; 4096 by default.
+    /// Bytes of the longest message, at most 2^31; 4096 by default.
     pub message_max: u64,
     /// MPSHM_BYTES, a scalar's code (item_size and item_align may then be 0), or a number from 256 on that
-    /// tells the user's types apart.
+    /// tells the user's types apart, those of messages too.
     pub type_code: u32,
     /// Alignment of messages in place, a power of two up to 128; 16 by default.
     pub message_align: u32,
-    /// Blocks that a process may hold (reserved or claimed) without taking from the capacity; 4 by default.
+    /// Blocks that a process may hold (reserved or claimed) without taking from the capacity, 1 to 1024; 4 by default.
     pub leases: u32,
-    /// More than 0: the queue ends with its producers, once so many have come. It is shut down when the last one
-    /// (mpshm_queue_producer()) is closed, and pops say EPEERDEAD when the last one died.
+    /// More than 0: the queue ends with its producers, once so many have come in all. It is shut down when the last one
+    /// (mpshm_queue_producer()) is closed; pops say EPEERDEAD when the last one to be missed had died.
     pub producers: u32,
     /// Blocks of several sizes for messages, in ascending order; a size of 0 blocks ends the list. None, the default:
-    /// one size, for messages of up to message_max bytes. Else message_max is the largest one's.
+    /// one size, for messages of up to message_max bytes. Else message_max is the largest one's, a message lies in a
+    /// block of the least size that it fits into and that has one free, and when all of them are taken (reserved, queued or
+    /// claimed) the queue is full for it, whatever its capacity.
     pub blocks: [mpshm_queue_blocks_t; 8],
 }
 
@@ -48,15 +51,17 @@ pub struct mpshm_queue_blocks_t {
     pub count: u64,
 }
 
-/// A push into a full queue fails at once, also one that would wait.
+/// Pushes into a full queue, reserves and commits fail with EFULL at once, also where they would wait.
 pub const MPSHM_QUEUE_FULL_FAILS: u64 = 1;
-/// A push into a full queue takes the oldest item out, which is counted.
+/// A push into a full queue takes the oldest item out, which is counted; what is claimed is not taken from its consumer.
 pub const MPSHM_QUEUE_FULL_OVERWRITES: u64 = 2;
-/// What a consumer had when it died is delivered again, also where items have up to 8 bytes, which lie in blocks then.
+/// What a consumer had claimed, or was just popping, when it died is delivered again: the default of all that lies in blocks.
+/// Items of up to 8 bytes do then.
 pub const MPSHM_QUEUE_AT_LEAST_ONCE: u64 = 4;
-/// What a consumer had when it died is dropped.
+/// What a consumer had claimed, or was just popping, when it died is dropped.
 pub const MPSHM_QUEUE_AT_MOST_ONCE: u64 = 8;
-/// Items are unfinished until mpshm_queue_task_done(); mpshm_queue_join() waits until none is.
+/// Items are unfinished until mpshm_queue_task_done(), and come again if their consumer dies before; mpshm_queue_join() waits
+/// until none is unfinished.
 pub const MPSHM_QUEUE_JOINABLE: u64 = 16;
 
 pub(super) const DEFAULTS: mpshm_queue_options_t = mpshm_queue_options_t {

@@ -19,9 +19,10 @@ use crate::queue::{Delivery, RingOptions, WhenFull};
 use std::ffi::{c_char, c_int, c_void};
 
 /// A bounded stream in shared memory, from one producer to one consumer. Whoever uses a handle first to push (reserve)
-/// in a process is the producer until that handle is closed, or its process dies; the same for the consumer; to
-/// others such calls say EBUSY. A handle is used by one thread at a time; mpshm_ring_clone() gives another. It works on both
-/// sides of a fork.
+/// in a process is the producer until that handle is closed, or its process dies; the same for the consumer, also with the
+/// same handle. To others such calls say EBUSY, at once. A call that finds the ring full or empty is a use, one that is refused
+/// for its arguments is none. A handle is used by one thread at a time; mpshm_ring_clone() gives another. It works on
+/// both sides of a fork.
 pub struct mpshm_ring_t {
     writer: WriteEnd,
     reader: ReadEnd,
@@ -40,29 +41,32 @@ pub struct mpshm_ring_options_t {
     pub struct_size: usize,
     /// MPSHM_RING_ flags, or 0.
     pub flags: u64,
-    /// Items that the ring holds, exactly; of messages, bytes: each takes its length, rounded up to a multiple of 8, and
-    /// 8 more (the last 8 do not count, so that one message of `capacity` bytes fits). 65536 by default.
+    /// Items that the ring holds, exactly. Of messages, bytes, which are rounded up to a multiple of 8: a message takes
+    /// 8 and its length, rounded up to a multiple of 8, and all together take at most 8 more than the capacity, so
+    /// that one message of the whole capacity fits. At least 1, at most 2^40 bytes; 65536 by default.
     pub capacity: u64,
-    /// Bytes of an item; 0, the default, for messages of 0 to `capacity` bytes.
+    /// Bytes of an item; 0, the default, for messages of 0 to `capacity` (rounded up) bytes.
     pub item_size: usize,
-    /// Alignment of an item; 0 = the largest power of two up to 8 that divides
-    /// item_size. Rust's side has to agree: give `_Alignof` of the type.
+    /// Alignment of an item, a power of two up to 128 that divides item_size; 0 = the largest one up to 8.
+    /// Rust's side has to agree: give `_Alignof` of the type.
     pub item_align: usize,
     /// MPSHM_BYTES, a scalar's code (item_size and item_align may then be 0), or a number from 256 on that
-    /// tells the user's types apart.
+    /// tells the user's types apart, those of messages too.
     pub type_code: u32,
-    /// 0.
+    /// 0, or EINVAL.
     pub reserved: u32,
 }
 
-/// A push into a full ring fails at once, also one that would wait.
+/// Pushes into a full ring, and reserves, fail with EFULL at once, also where they would wait.
 pub const MPSHM_RING_FULL_FAILS: u64 = 1;
-/// A push into a full ring takes the oldest items out, which are counted. Such a ring is not read in place.
+/// A push into a full ring takes the oldest items out, which are counted. Such a ring is not read in place: a claim says
+/// EINVAL. Written in place it is, one item at a time; the oldest go at the commit.
 pub const MPSHM_RING_FULL_OVERWRITES: u64 = 2;
 /// What a consumer had claimed when it died is dropped, not delivered again.
 pub const MPSHM_RING_AT_MOST_ONCE: u64 = 4;
-/// The stream ends when one of its ends does: it is shut down when the producer's or the consumer's handle is closed, and
-/// says EPEERDEAD when the other end died.
+/// The stream ends when one of its ends does: it is shut down when the handle is closed that is the producer or the consumer,
+/// and says EPEERDEAD when the other one died (to a consumer that has drained it, to a producer that finds it full), until
+/// somebody takes the dead one's place. Without this flag nobody says EPEERDEAD: who comes next goes on with the stream.
 pub const MPSHM_RING_FOLLOW_ENDS: u64 = 8;
 
 const DEFAULTS: mpshm_ring_options_t = mpshm_ring_options_t {
@@ -226,7 +230,8 @@ pub unsafe extern "C" fn mpshm_ring_create(
     })
 }
 
-/// Opens a ring, whose items must be as `options` say (NULL: messages); it has its own capacity.
+/// Opens a ring, whose items must be as `options` say (NULL: messages) in size, alignment and type code; capacity and flags
+/// are its own. Errors as mpshm_value_open().
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_open(
@@ -246,7 +251,7 @@ pub unsafe extern "C" fn mpshm_ring_open(
     })
 }
 
-/// Opens a ring, or makes it.
+/// Opens a ring, or makes it; of several who do so at once, one makes it.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_open_or_create(
@@ -285,8 +290,8 @@ pub unsafe extern "C" fn mpshm_ring_clone(
     })
 }
 
-/// Closes the handle; NULL is a no-op. It is no longer the ring's producer or consumer; what it has reserved is given up,
-/// what it has claimed is delivered again. To end the stream for both sides, see mpshm_ring_shutdown().
+/// Closes the handle; NULL is a no-op. It is no longer the ring's producer or consumer, which others may become then; what it has
+/// reserved is given up, what it has claimed is delivered again. To end the stream for both sides, see mpshm_ring_shutdown().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mpshm_ring_close(ring: *mut mpshm_ring_t) {
     // SAFETY: the caller's handle.
@@ -317,8 +322,9 @@ fn push(writer: &mut WriteEnd, data: &[u8]) -> std::result::Result<(), Failure> 
 
 /// Pushes a copy of `length` bytes (for a ring of items: exactly an item's), waiting for room at most
 /// `timeout_ns`. Visible to the consumer on return.
-/// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD (full, and the consumer died), ETOOBIG, EBUSY (somebody
-/// else is the producer, or room is reserved), EINTERRUPTED.
+/// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD (full, the consumer died, and the ring follows its ends),
+/// ETOOBIG (a message longer than the capacity), EINVAL (not an item's length), EBUSY (somebody else is the producer,
+/// or room is reserved), EINTERRUPTED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_push(
@@ -340,9 +346,9 @@ pub unsafe extern "C" fn mpshm_ring_push(
 }
 
 /// Pops the oldest item or message into `buffer` of `size` bytes, waiting for one at most `timeout_ns`; `*length`, unless
-/// that is NULL, gets its length. A message that the buffer is too short for stays: ETOOBIG.
-/// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EPEERDEAD (drained, and the producer
-/// died), EBUSY (somebody else is the consumer, or something is claimed), EINTERRUPTED.
+/// that is NULL, gets its length. What the buffer is too short for stays: ETOOBIG.
+/// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED (shut down and drained), EPEERDEAD (drained, the producer died, and the
+/// ring follows its ends), EBUSY (somebody else is the consumer, or something is claimed), EINTERRUPTED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_pop(
@@ -390,8 +396,9 @@ unsafe fn pop(
 
 /// Pushes copies of `count` items that lie one behind the other at `data`, in their order, waiting for room at most
 /// `timeout_ns`; those that find room at a time become visible at once. In a ring of messages, `lengths` has the bytes of
-/// each; else it is NULL. `*pushed`, unless that is NULL, gets how many were pushed, also when it fails: ETIMEDOUT,
-/// ECLOSED, EPEERDEAD, ETOOBIG, EBUSY, EINTERRUPTED. With a time-out of 0 as many are pushed as fit; EFULL when none does.
+/// each (EINVAL without); else it is NULL (EINVAL with). `*pushed`, unless that is NULL, gets how many were pushed, also when
+/// it fails: ETIMEDOUT, ECLOSED, EPEERDEAD, ETOOBIG (those before it are pushed), EINTERRUPTED, or EFULL where the ring was
+/// made so. With a time-out of 0 as many are pushed as fit; EFULL when none does. EBUSY as mpshm_ring_push().
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_push_many(
@@ -436,7 +443,7 @@ pub unsafe extern "C" fn mpshm_ring_push_many(
 
 /// Pops up to `most` items into `buffer` of `size` bytes, one behind the other, as many as there are and fit, waiting
 /// for the first one at most `timeout_ns`. `lengths`, unless that is NULL, gets the bytes of each (it has room for
-/// `most`), and `*popped` how many there are. Errors as mpshm_ring_pop(), and then none was popped.
+/// `most`), and `*popped` how many there are: 0 only if `most` is. Errors as mpshm_ring_pop(), and then none was popped.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_pop_many(
@@ -474,9 +481,11 @@ pub unsafe extern "C" fn mpshm_ring_pop_many(
     })
 }
 
-/// Reserves contiguous room for `count` items, or for one message of up to `count` bytes, at `*data`; once for each
-/// handle. Then mpshm_ring_commit() or mpshm_ring_abort(). Waits for room at most `timeout_ns`.
-/// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD, ETOOBIG, EBUSY, EINTERRUPTED.
+/// Reserves contiguous room for `count` items, or for one message of up to `count` bytes, at `*data`, aligned as items are,
+/// messages to 8 bytes; once for each handle. Then mpshm_ring_commit() or mpshm_ring_abort(). Waits at most `timeout_ns`
+/// until there is room for all.
+/// Errors: EFULL (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD, ETOOBIG (more than the capacity; of items of a ring that
+/// overwrites, more than one), EBUSY (somebody else is the producer, or room is reserved), EINTERRUPTED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_reserve(
@@ -501,8 +510,9 @@ pub unsafe extern "C" fn mpshm_ring_reserve(
 }
 
 /// Pushes the first `count` items of what was reserved, or its first `count` bytes as one message: visible to the
-/// consumer on return, all at once. Errors: ECLOSED (nothing is reserved any more), ETOOBIG (more than was reserved),
-/// ENOTOWNER (nothing is reserved).
+/// consumer on return, all at once; the rest is given up. 0 items are none, a message of 0 bytes is one. Errors: ECLOSED (and
+/// nothing is reserved any more), ETOOBIG (more than was reserved, which it still is), ENOTOWNER (nothing is reserved),
+/// EFORKED (it is the parent's).
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_commit(ring: *mut mpshm_ring_t, count: usize) -> c_int {
@@ -519,7 +529,7 @@ pub unsafe extern "C" fn mpshm_ring_commit(ring: *mut mpshm_ring_t, count: usize
     })
 }
 
-/// Gives what was reserved up; nothing is pushed. ENOTOWNER when nothing is reserved.
+/// Gives what was reserved up; nothing is pushed. Errors: ENOTOWNER (nothing is reserved), EFORKED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_abort(ring: *mut mpshm_ring_t) -> c_int {
@@ -533,10 +543,9 @@ pub unsafe extern "C" fn mpshm_ring_abort(ring: *mut mpshm_ring_t) -> c_int {
 }
 
 /// Claims up to `most` items, or the oldest message, to be read in place: `*count` items, or bytes, contiguous at
-/// `*data`; once for each handle. Then mpshm_ring_release() or mpshm_ring_give_back(). If this process dies with the
-/// claim, it is delivered again. Waits for the first item at most `timeout_ns`.
-/// Errors: EEMPTY (time-out 0), ETIMEDOUT, ECLOSED, EPEERDEAD, EBUSY, EINVAL (`most` is 0; a ring that overwrites),
-/// EINTERRUPTED.
+/// `*data`, aligned as for mpshm_ring_reserve(); once for each handle. Then mpshm_ring_release() or mpshm_ring_give_back(). If this
+/// process dies with the claim, it is delivered again. Waits for the first item at most `timeout_ns`. What had been handed out
+/// before comes apart from what is new. Errors as mpshm_ring_pop() but ETOOBIG; EINVAL (`most` is 0; a ring that overwrites).
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_claim(
@@ -565,7 +574,8 @@ pub unsafe extern "C" fn mpshm_ring_claim(
     })
 }
 
-/// How often what is claimed has been handed out, this time included: 1 is the ordinary case.
+/// How often what is claimed has been handed out, this time included: 1 is the ordinary case. Of several items that came
+/// again, the greatest number. Errors: ENOTOWNER (nothing is claimed), EFORKED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_deliveries(
@@ -578,8 +588,9 @@ pub unsafe extern "C" fn mpshm_ring_deliveries(
     })
 }
 
-/// Ends the claim: its first `count` items are consumed, the others come next. Of a message, `count` is its length.
-/// Errors: ENOTOWNER (nothing is claimed), ETOOBIG, EINVAL (a part of a message); the claim stays then.
+/// Ends the claim: its first `count` items are consumed, the others come next, as if this claim of them had not been. Of a
+/// message, `count` is its length. Errors: ENOTOWNER (nothing is claimed), ETOOBIG (more than is claimed), EINVAL (a part
+/// of a message), EFORKED; the claim stays then.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_release(ring: *mut mpshm_ring_t, count: usize) -> c_int {
@@ -605,7 +616,8 @@ pub unsafe extern "C" fn mpshm_ring_release(ring: *mut mpshm_ring_t, count: usiz
     })
 }
 
-/// Ends the claim: what was claimed stays in the ring, and is delivered again. ENOTOWNER when nothing is claimed.
+/// Ends the claim: what was claimed stays in the ring, and is delivered again, marked. Errors: ENOTOWNER (nothing is claimed),
+/// EFORKED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_give_back(ring: *mut mpshm_ring_t) -> c_int {
@@ -618,7 +630,8 @@ pub unsafe extern "C" fn mpshm_ring_give_back(ring: *mut mpshm_ring_t) -> c_int 
     })
 }
 
-/// Ends the stream for both sides: pushes say ECLOSED, pops too once everything has been taken. By anybody, also twice.
+/// Ends the stream for both sides, and wakes them: pushes and commits say ECLOSED, pops too once everything has been taken.
+/// By anybody, also twice.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_shutdown(ring: *const mpshm_ring_t) -> c_int {
@@ -641,7 +654,8 @@ pub unsafe extern "C" fn mpshm_ring_is_shut_down(
     })
 }
 
-/// Items, or messages, that can be popped: exact when nobody else acts, else true at some moment of the call.
+/// Items, or messages, in the ring: exact when nobody else acts, else true at some moment of the call. What is claimed counts
+/// until it is released. Messages are counted one by one.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_length(ring: *const mpshm_ring_t, length: *mut u64) -> c_int {
@@ -651,7 +665,7 @@ pub unsafe extern "C" fn mpshm_ring_length(ring: *const mpshm_ring_t, length: *m
     })
 }
 
-/// Items, or bytes, as the ring was made for.
+/// Items, or bytes of messages, as was asked for when the ring was made.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_capacity(
@@ -664,8 +678,9 @@ pub unsafe extern "C" fn mpshm_ring_capacity(
     })
 }
 
-/// Sets `*counters`, whose struct_size the caller has set. In a ring of messages, `pushed` and `popped` are bytes, with
-/// 8 for the length of each.
+/// Sets `*counters`, whose struct_size the caller has set. In a ring of messages `pushed` and `popped` are the bytes that they
+/// take, and `popped` has those that were overwritten as well; the others are messages. What is claimed is popped when it
+/// is released, and redelivered when it is claimed again.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_counters(
