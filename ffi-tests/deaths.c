@@ -33,7 +33,12 @@ static int uses_the_parents_claim(void *context) {
     mpshm_queue_t *q = (mpshm_queue_t *)context;
     const void *data;
     size_t length;
+    uint64_t n;
     SAME(mpshm_queue_release(q), MPSHM_EFORKED);
+    SAME(mpshm_queue_give_back(q), MPSHM_EFORKED);
+    SAME(mpshm_queue_deliveries(q, &n), MPSHM_EFORKED);
+    SAME(mpshm_queue_commit(q, 3), MPSHM_EFORKED);
+    SAME(mpshm_queue_abort(q), MPSHM_EFORKED);
     /* Its own is another matter. */
     OK(mpshm_queue_claim(q, 0, &data, &length));
     SAME(memcmp(data, "second", 6), 0);
@@ -45,6 +50,7 @@ int main(void) {
     mpshm_queue_options_t options;
     mpshm_queue_t *q;
     const void *data;
+    void *room;
     char text[100];
     size_t length;
     uint64_t n;
@@ -69,7 +75,7 @@ int main(void) {
     OK(mpshm_queue_release(q));
 
     /* Far more deaths than there are spare blocks or participants: nothing leaks. */
-    for (i = 0; i < 600; i++) SAME(reap(child(dies_with_a_reservation, q)), -SIGKILL);
+    for (i = 0; i < rounds(600, 100); i++) SAME(reap(child(dies_with_a_reservation, q)), -SIGKILL);
     for (i = 0; i < 4; i++) OK(mpshm_queue_push(q, "x", 1, 100 * MS));
     SAME(mpshm_queue_push(q, "x", 1, 0), MPSHM_EFULL);
     for (i = 0; i < 4; i++) OK(mpshm_queue_pop(q, text, sizeof text, 0, NULL));
@@ -89,14 +95,20 @@ int main(void) {
     SAME(length, 4);
     SAME(memcmp(text, "late", 4), 0);
 
-    /* A claim stays with the process that made it. */
+    /* B31: a claim, and a reservation, stay with the process that made them. */
     OK(mpshm_queue_push(q, "first", 5, 0));
     OK(mpshm_queue_push(q, "second", 6, 0));
     OK(mpshm_queue_claim(q, 0, &data, &length));
+    OK(mpshm_queue_reserve(q, 3, 0, &room));
     SAME(reap(child(uses_the_parents_claim, q)), 0);
+    SAME(memcmp(data, "first", 5), 0);
     OK(mpshm_queue_release(q));
     OK(mpshm_queue_length(q, &n));
     SAME(n, 0);
+    memcpy(room, "own", 3);
+    OK(mpshm_queue_commit(q, 3));
+    OK(mpshm_queue_pop(q, text, sizeof text, 0, &length));
+    SAME(memcmp(text, "own", 3), 0);
     mpshm_queue_close(q);
     return 0;
 }

@@ -1,4 +1,4 @@
-/* A23-A29, A32, B14: items and messages; full, empty, shut down; in place; several processes. */
+/* A23-A29, A31-A33, B14-B16: items and messages; full, empty, shut down; in place; several processes. */
 #include "check.h"
 
 static int pushes_2_to_5(void *context) {
@@ -111,6 +111,105 @@ static void in_place(void) {
     mpshm_queue_close(q);
 }
 
+/* A31, natively a message that is too long: an error, the queue unchanged, the next push and pop work. */
+static void refusals(void) {
+    mpshm_queue_options_t options;
+    mpshm_queue_t *q;
+    char text[20] = {0};
+    size_t length = 77;
+    void *room = NULL;
+    int i;
+    OK(mpshm_queue_options_init(&options));
+    options.capacity = 1;
+    options.message_max = 10;
+    OK(mpshm_queue_create(NULL, NULL, &options, &q));
+    for (i = 0; i < 3; i++) {
+        SAME(mpshm_queue_push(q, "0123456789a", 11, i ? 0 : MPSHM_FOREVER), MPSHM_ETOOBIG);
+        SAME(mpshm_queue_reserve(q, 11, MPSHM_FOREVER, &room), MPSHM_ETOOBIG);
+        TRUE(room == NULL);
+        SAME(queue_length(q), 0);
+        OK(mpshm_queue_push(q, "0123456789", 10, 0));
+        /* Also where it would not fit anyway. */
+        SAME(mpshm_queue_push(q, "0123456789a", 11, MPSHM_FOREVER), MPSHM_ETOOBIG);
+        SAME(queue_length(q), 1);
+        OK(mpshm_queue_pop(q, text, sizeof text, 0, &length));
+        SAME(length, 10);
+        SAME(strcmp(text, "0123456789"), 0);
+    }
+    mpshm_queue_close(q);
+}
+
+static int observes(void *context) {
+    mpshm_queue_t *q = (mpshm_queue_t *)context;
+    uint64_t is_empty = queue_length(q) == 0;
+    OK(mpshm_queue_push(q, &is_empty, sizeof is_empty, 0));
+    is_empty = queue_length(q) == 0;
+    OK(mpshm_queue_push(q, &is_empty, sizeof is_empty, 0));
+    return 0;
+}
+
+static int pushes_2_mb(void *context) {
+    static char megabyte[1 << 20];
+    int i;
+    for (i = 0; i < 2; i++) {
+        memset(megabyte, 'a' + i, sizeof megabyte);
+        OK(mpshm_queue_push((mpshm_queue_t *)context, megabyte, sizeof megabyte, MPSHM_FOREVER));
+    }
+    return 0;
+}
+
+static int pops_for_ever(void *context) {
+    uint64_t n;
+    for (;;) OK(mpshm_queue_pop((mpshm_queue_t *)context, &n, sizeof n, MPSHM_FOREVER, NULL));
+    return 1;
+}
+
+/* A33; B15: a producer ends with 2 MB in the queue and nobody reading; B16: a push ends in time with all consumers dead. */
+static void more_processes(void) {
+    mpshm_queue_options_t options;
+    static char megabyte[1 << 20];
+    mpshm_queue_t *q = queue_of(8, 2, 0);
+    uint64_t n, i;
+    size_t length;
+    double begin;
+    pid_t consumers[2];
+    SAME(reap(child(observes, q)), 0);
+    for (i = 0; i < 2; i++) {
+        OK(mpshm_queue_pop(q, &n, sizeof n, 0, NULL));
+        SAME(n, i == 0);
+    }
+    SAME(queue_length(q), 0);
+
+    for (i = 0; i < 2; i++) consumers[i] = child(pops_for_ever, q);
+    for (i = 0; i < 10; i++) OK(mpshm_queue_push(q, &i, sizeof i, MPSHM_FOREVER));
+    UNTIL(queue_length(q) == 0);
+    for (i = 0; i < 2; i++) until_asleep(consumers[i]);
+    for (i = 0; i < 2; i++) kill_and_reap(consumers[i]);
+    for (i = 0; i < 2; i++) OK(mpshm_queue_push(q, &i, sizeof i, MPSHM_FOREVER));
+    begin = seconds();
+    SAME(mpshm_queue_push(q, &i, sizeof i, 200 * MS), MPSHM_ETIMEDOUT);
+    TRUE(seconds() - begin >= 0.2 && seconds() - begin < 10);
+    for (i = 0; i < 2; i++) {
+        OK(mpshm_queue_pop(q, &n, sizeof n, 0, NULL));
+        SAME(n, i);
+    }
+    mpshm_queue_close(q);
+
+    OK(mpshm_queue_options_init(&options));
+    options.capacity = 2;
+    options.message_max = sizeof megabyte;
+    options.leases = 1;
+    OK(mpshm_queue_create(NULL, NULL, &options, &q));
+    SAME(reap(child(pushes_2_mb, q)), 0);
+    for (i = 0; i < 2; i++) {
+        OK(mpshm_queue_pop(q, megabyte, sizeof megabyte, 0, &length));
+        SAME(length, sizeof megabyte);
+        SAME(megabyte[0], 'a' + i);
+        SAME(megabyte[sizeof megabyte - 1], 'a' + i);
+    }
+    mpshm_queue_close(q);
+}
+
 int main(void) {
     static const size_t items[] = {0, 1, 8, 9, 64};
     mpshm_queue_options_t options;
@@ -119,6 +218,8 @@ int main(void) {
     const char *name = unique("queue");
     for (i = 0; i < sizeof items / sizeof *items; i++) capacity_six(items[i]);
     in_place();
+    refusals();
+    more_processes();
 
     OK(mpshm_queue_options_init(&options));
     options.type_code = MPSHM_U64;
