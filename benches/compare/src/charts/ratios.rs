@@ -28,7 +28,7 @@ pub fn draw(path: &Path, machine: &Machine, rows: &[Outcome]) -> Result<()> {
     let height = 128 + STRIP * rows.len().max(1) as u32;
     let root = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
     heading(&root, "Ratio to the peer (above 1: mpshm is better)", machine)?;
-    let legend = "bar: median   black line: 10th to 90th percentile   blue mark: target";
+    let legend = "bar: median · black line: 10th to 90th percentile · blue mark: target";
     root.draw(&Text::new(legend, (16, HEADING as i32 - 8), text(12)))?;
     let mut chart = ChartBuilder::on(&root)
         .margin_top(HEADING + 14)

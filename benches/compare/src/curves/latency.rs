@@ -32,7 +32,6 @@ pub fn measure_polling(effort: Effort) -> Result<Curve> {
         POLLING,
         "One-way latency, 8 bytes, both processes polling",
         "half of a round trip",
-        [20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 100_000, 1_000_000, 10_000_000],
         lines,
     ))
 }
@@ -50,20 +49,6 @@ pub fn measure_sleeping(effort: Effort) -> Result<Curve> {
         SLEEPING,
         "One-way latency, 8 bytes, to a process that sleeps",
         "from push to pop",
-        [
-            1000,
-            2000,
-            5000,
-            10_000,
-            20_000,
-            50_000,
-            100_000,
-            200_000,
-            500_000,
-            1_000_000,
-            10_000_000,
-            100_000_000,
-        ],
         lines,
     ))
 }
@@ -125,13 +110,7 @@ fn points(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
     places.map(at).chain([(most, histogram.max() as f64)]).collect()
 }
 
-fn curve(
-    id: &'static str,
-    title: &'static str,
-    label: &'static str,
-    ticks: [u64; 12],
-    lines: Vec<Line>,
-) -> Curve {
+fn curve(id: &'static str, title: &'static str, label: &'static str, lines: Vec<Line>) -> Curve {
     let percents = ["50 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %"];
     let place = |index| if index == 0 { 2.0 } else { 10_f64.powi(index) };
     Curve {
@@ -141,8 +120,20 @@ fn curve(
             label: "part of the messages that took no longer",
             ticks: (0..).map(place).zip(percents.map(String::from)).collect(),
         },
-        y: Axis { label, ticks: ticks.map(|ns| (ns as f64, time(ns))).into() },
+        y: Axis { label, ticks: ticks(&lines) },
         lines,
         missing: Vec::new(),
     }
+}
+
+/// At each power of ten; at its double and its fivefold too where there are few of them.
+fn ticks(lines: &[Line]) -> Vec<(f64, String)> {
+    let times = || lines.iter().flat_map(|line| &line.points).map(|point| point.1);
+    let (least, most) = (times().fold(f64::INFINITY, f64::min), times().fold(0.0, f64::max));
+    let steps: &[u64] = if most / least < 2000.0 { &[1, 2, 5] } else { &[1] };
+    let powers = (0..10).map(|power| 10_u64.pow(power));
+    powers
+        .flat_map(|power| steps.iter().map(move |step| step * power))
+        .map(|ns| (ns as f64, time(ns)))
+        .collect()
 }
