@@ -17,9 +17,17 @@ pub struct Messages {
 impl Messages {
     /// A queue for messages of `bytes`. It is there as long as an end is.
     pub fn new(bytes: usize) -> Self {
+        let name = unique();
         // A record has a header of 8 bytes.
-        let options = Options::new(unique(), capacity(bytes) * (bytes + 8));
-        Self { options: options.with_path("/dev/shm"), bytes }
+        let options = Options::new(&name, capacity(bytes) * (bytes + 8));
+        Self { options: options.with_path(format!("/dev/shm/{name}")), bytes }
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        // Its ends leave empty directories.
+        let _ = std::fs::remove_dir_all(&self.options.path);
     }
 }
 
