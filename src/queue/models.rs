@@ -368,6 +368,28 @@ fn an_item_that_is_taken_is_not_counted() {
     });
 }
 
+/// Who overwrites takes out the oldest item of a full ring, or none: not the next one, when that leaves room.
+#[test]
+fn nothing_is_taken_out_of_a_ring_with_room() {
+    explore(3, || {
+        let heap = Heap::new(2, 4);
+        heap.push(2, 10).unwrap();
+        heap.push(2, 20).unwrap();
+        let other = Arc::clone(&heap);
+        let overwriting = loom::thread::spawn(move || {
+            let oldest = other.exchange().take_oldest_of_full(1).unwrap()?;
+            // SAFETY: the block is ours.
+            Some(other.payloads[oldest.block as usize].with(|payload| unsafe { *payload }))
+        });
+        let popped = heap.pop(2).unwrap();
+        let taken_out = overwriting.join().unwrap();
+        assert!(
+            matches!((popped, taken_out), (10, None) | (20, Some(10))),
+            "popped {popped}, taken out {taken_out:?}"
+        );
+    });
+}
+
 #[test]
 fn items_in_slots_go_through_once_and_in_order() {
     explore(3, || {
