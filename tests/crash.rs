@@ -1,38 +1,16 @@
 //! The crash lab: `cargo test --release --test crash [-- --quick] [-- --only NAME] [-- --at K]`.
-//!
-//! See `tests/lab/mod.rs` for what it does. Without `--release` it takes a sample of the points, for
-//! the same operations then have many times the instructions.
-//!
-//! # Which check has been seen to catch what
-//!
-//! Every run begins with toys: operations on plain shared words, whose faults are known to the
-//! instruction. A toy passes when the lab finds the fault at exactly the points where it lies.
-//!
-//! | planted | caught by |
-//! |---|---|
-//! | two words that belong together, stored one after the other | `content`, at the six points between the stores and at no other |
-//! | a value that is stored, taken back and stored again | `stage`, at the points behind the second store |
-//! | a spin lock around an increment | `blocked`, at exactly the points where the lock is held; `hang` after a kill there |
-//! | an operation that never ends, one that sleeps in the kernel, one that faults, one that panics | `hang`, `hang`, `died`, `died` |
-//!
-//! Then come planted bugs on the real objects ([`plants`]), sampled at every seventh instruction:
-//!
-//! | planted | caught by |
-//! |---|---|
-//! | a push that has all items in its hand for a moment | `lost` |
-//! | a pop that puts a copy back before it releases | `doubled` |
-//! | a push that moves the oldest item behind the others | `order` |
-//! | a push that publishes before it writes | `content`, after a kill and while stopped |
-//! | a claim under the name of another, who lives | `audit` |
-//! | a slot closed ahead of the tail | `cycle` after a kill, `blocked` while stopped |
-//! | a push that wavers | `stage` |
-//! | a push that closes the queue | `outcome` |
-//! | an unlock before the last write | `content` |
-//! | an oath on a dead owner's data before the look at them | `lost` |
 
+#[path = "lab/ends.rs"]
+mod ends;
+#[path = "lab/forms.rs"]
+mod forms;
 mod lab;
 #[path = "lab/locks.rs"]
 mod locks;
+#[path = "lab/model.rs"]
+mod model;
+#[path = "lab/objects.rs"]
+mod objects;
 #[cfg(target_arch = "x86_64")]
 #[path = "lab/plants.rs"]
 mod plants;
@@ -40,6 +18,8 @@ mod plants;
 mod queues;
 #[path = "lab/second.rs"]
 mod second;
+#[path = "lab/segments.rs"]
+mod segments;
 #[cfg(target_arch = "x86_64")]
 #[path = "lab/toys.rs"]
 mod toys;
@@ -48,9 +28,16 @@ mod values;
 #[path = "lab/wakes.rs"]
 mod wakes;
 
-use lab::{Lab, Options, Scenario};
-use queues::{Form, Op, Queued};
-use second::{Second, moments};
+use forms::{Blocks, Form, Items, Large, Slots};
+use lab::share::{Job, share};
+use lab::{Lab, Options, Scenario, Sum};
+use model::{CAPACITY, Kind, Op};
+use mpshm::{Queue, Value};
+use queues::Queued;
+
+const EMPTY: usize = 0;
+const SOME: usize = CAPACITY / 2;
+const FULL: usize = CAPACITY;
 
 fn main() {
     if !cfg!(target_arch = "x86_64") {
@@ -64,101 +51,240 @@ fn main() {
             std::process::exit(2);
         }
     };
-    options.quick |= cfg!(debug_assertions);
+    if cfg!(debug_assertions) {
+        options.quick();
+    }
     std::panic::set_hook(Box::new(|_| {})); // panics of children come home as failures
+    queues::warm_up();
+    let lab = Lab::new(options);
     let before = lab::residue::Residue::now();
-    let mut lab = Lab::new(options);
-    toys::run(&mut lab);
-    plants::run(&mut lab);
-    for items in [0, queues::CAPACITY / 2, queues::CAPACITY] {
-        run_queue::<queues::Blocks>(&mut lab, items);
-        run_queue::<queues::Slots>(&mut lab, items);
-    }
-    run_locks(&mut lab);
-    run_values(&mut lab);
-    run_wakes(&mut lab);
-    let double = run_second_deaths(&mut lab);
-    let left = before.compare();
-    lab.test("nothing is left behind", left);
-    println!("{} passed, {} failed", lab.passed, lab.failed);
+    let mut jobs = Jobs::default();
+    // The long ones first, so that the processes are done at about the same time.
+    jobs.0.push(Box::new(toys::run));
+    jobs.0.push(Box::new(plants::run));
+    jobs.wakes();
+    jobs.second_deaths();
+    jobs.queues();
+    jobs.segments();
+    jobs.rest();
+    share(&lab, &jobs.0);
+    lab.test("nothing is left behind", before.compare());
+    println!("{} passed, {} failed", lab.sum(Sum::Passed), lab.sum(Sum::Failed));
     println!(
-        "total: killed {}, stopped {}, double {double}, failed {}",
-        lab.killed, lab.stopped, lab.failed_points
+        "total: killed {}, stopped {}, double {}, failed {}",
+        lab.sum(Sum::Killed),
+        lab.sum(Sum::Stopped),
+        lab.sum(Sum::Double),
+        lab.sum(Sum::FailedPoints)
     );
-    std::process::exit(i32::from(lab.failed > 0));
+    std::process::exit(i32::from(lab.sum(Sum::Failed) > 0));
 }
 
-fn run_queue<F: Form>(lab: &mut Lab, items: usize) {
-    let mut operations = vec![Op::Push, Op::Pop, Op::Close];
-    if F::REDELIVERS {
-        operations.extend([Op::GiveBack, Op::Abort]);
+/// What a run consists of.
+#[derive(Default)]
+struct Jobs(Vec<Job>);
+
+impl Jobs {
+    fn run<S: Scenario + 'static>(&mut self, scenario: S) {
+        self.0.push(Box::new(move |lab| {
+            lab.run(&scenario);
+        }));
     }
-    if items == 0 {
-        operations.push(Op::WaitToPop);
-    } else if items == queues::CAPACITY {
-        operations.push(Op::WaitToPush);
+
+    fn asleep<S: Scenario + 'static>(&mut self, scenario: S) {
+        self.0.push(Box::new(move |lab| lab.run_asleep(&scenario)));
     }
-    for op in operations {
-        lab.run(&Queued::<F>::new(op, items));
+
+    fn roused<S: Scenario + 'static>(&mut self, scenario: S) {
+        self.0.push(Box::new(move |lab| lab.run_roused(&scenario)));
     }
-    if F::REDELIVERS && items > 0 && items < queues::CAPACITY {
+
+    fn in_calls<S: Scenario + 'static>(&mut self, scenario: S) {
+        self.0.push(Box::new(move |lab| lab.run_in_calls(&scenario)));
+    }
+
+    fn repair<S: second::Repairable + 'static>(&mut self, first: S, most: usize) {
+        self.0.push(Box::new(move |lab| second::run(lab, &first, most)));
+    }
+
+    /// The operation on queues with so many items each, and on closed ones.
+    fn on<F: Form + 'static>(&mut self, op: Op, kind: Kind, items: &[usize], closed: &[usize]) {
+        for &items in items {
+            self.run(Queued::<F>::of(op, kind, items));
+        }
+        for &items in closed {
+            self.run(Queued::<F> { closed: true, ..Queued::of(op, kind, items) });
+        }
+    }
+
+    fn queues(&mut self) {
+        self.every_form::<Blocks>();
+        self.every_form::<Slots>();
+        self.every_form::<Items>();
+        self.in_place::<Blocks>();
+        self.joinable::<Items>();
+        self.joinable::<Blocks>();
+        self.run(Queued::<Large>::new(Op::TryPush, EMPTY));
+        self.run(Queued::<Large>::new(Op::TryPop, SOME));
+        for op in [Op::TryPush, Op::Push, Op::TryPushMany] {
+            self.on::<Slots>(op, Kind::Overwriting, &[FULL], &[]);
+            self.on::<Blocks>(op, Kind::Overwriting, &[FULL], &[]);
+        }
+        self.on::<Blocks>(Op::Commit, Kind::Overwriting, &[FULL], &[FULL]);
+        self.on::<Blocks>(Op::TryPush, Kind::Tight, &[FULL], &[]);
+    }
+
+    /// What there is in each form.
+    fn every_form<F: Form + 'static>(&mut self) {
+        use Kind::Plain;
+        self.on::<F>(Op::TryPush, Plain, &[EMPTY, SOME, FULL], &[SOME]);
+        self.on::<F>(Op::Push, Plain, &[EMPTY, SOME], &[SOME]);
+        self.on::<F>(Op::TryPushMany, Plain, &[EMPTY, SOME, FULL], &[SOME]);
+        self.on::<F>(Op::PushMany, Plain, &[EMPTY], &[SOME]);
+        self.on::<F>(Op::TryPop, Plain, &[EMPTY, SOME, FULL], &[EMPTY, SOME]);
+        self.on::<F>(Op::Pop, Plain, &[SOME, FULL], &[EMPTY, SOME]);
+        self.on::<F>(Op::TryPopMany, Plain, &[EMPTY, SOME, FULL], &[EMPTY, SOME]);
+        self.on::<F>(Op::PopMany, Plain, &[SOME, FULL], &[EMPTY, SOME]);
+        self.on::<F>(Op::Close, Plain, &[EMPTY, SOME, FULL], &[SOME]);
+        self.on::<F>(Op::PushTimeout, Plain, &[FULL], &[]);
+        self.on::<F>(Op::PopTimeout, Plain, &[EMPTY], &[]);
+        for (op, items) in [
+            (Op::Push, FULL),
+            (Op::PushMany, SOME),
+            (Op::PushMany, FULL),
+            (Op::Pop, EMPTY),
+            (Op::PopMany, EMPTY),
+        ] {
+            self.asleep(Queued::<F>::new(op, items));
+        }
+        self.asleep(Queued::<F> { cancellable: true, ..Queued::new(Op::Pop, EMPTY) });
+    }
+
+    /// Reservations and claims.
+    fn in_place<F: Form + 'static>(&mut self) {
+        use Kind::Plain;
+        self.on::<F>(Op::TryReserve, Plain, &[EMPTY, SOME, FULL], &[SOME]);
+        self.on::<F>(Op::Reserve, Plain, &[EMPTY, SOME], &[SOME]);
+        self.on::<F>(Op::Commit, Plain, &[EMPTY, SOME, FULL], &[SOME]);
+        self.on::<F>(Op::Abort, Plain, &[EMPTY, SOME, FULL], &[SOME]);
+        self.on::<F>(Op::TryClaim, Plain, &[EMPTY, SOME, FULL], &[EMPTY, SOME]);
+        self.on::<F>(Op::Claim, Plain, &[SOME, FULL], &[EMPTY, SOME]);
+        self.on::<F>(Op::Release, Plain, &[EMPTY, SOME, FULL], &[SOME]);
+        self.on::<F>(Op::GiveBack, Plain, &[EMPTY, SOME, FULL], &[SOME]);
+        for (op, items) in [(Op::Reserve, FULL), (Op::WaitToCommit, FULL), (Op::Claim, EMPTY)] {
+            self.asleep(Queued::<F>::new(op, items));
+        }
+    }
+
+    fn joinable<F: Form + 'static>(&mut self) {
+        use Kind::Joinable;
+        self.on::<F>(Op::TryPop, Joinable, &[EMPTY, SOME, FULL], &[SOME]);
+        self.on::<F>(Op::TryPopMany, Joinable, &[SOME], &[SOME]);
+        self.on::<F>(Op::TaskDone, Joinable, &[EMPTY, SOME, FULL], &[SOME]);
+        self.on::<F>(Op::Work, Joinable, &[SOME, FULL], &[SOME]);
+        self.on::<F>(Op::Drop, Joinable, &[EMPTY, SOME, FULL], &[SOME]);
+        self.on::<F>(Op::Join, Joinable, &[EMPTY], &[EMPTY]);
+        self.asleep(Queued::<F>::of(Op::Join, Joinable, SOME));
+    }
+
+    fn wakes(&mut self) {
+        use wakes::{Roused, RousedLocker, Unlocking, Waking};
+        for op in [Op::TryPush, Op::TryPop, Op::Close] {
+            self.run(Waking::<Blocks>::new(op));
+            self.run(Waking::<Slots>::new(op));
+        }
+        self.run(Waking::<Items>::new(Op::TaskDone));
+        self.run(Unlocking);
         for op in [Op::Push, Op::Pop] {
-            lab.run(&Queued::<F> { first_use: true, ..Queued::new(op, items) });
+            self.roused(Roused::<Blocks>::new(op));
+            self.roused(Roused::<Slots>::new(op));
+        }
+        self.roused(RousedLocker);
+        let held = locks::Locked::new(locks::Op::Lock, locks::State::Held);
+        self.asleep(held);
+    }
+
+    fn segments(&mut self) {
+        self.objects::<Value<u64>>();
+        self.objects::<Queue<u64>>();
+        use segments::{Attached, Named, NamedOp, Op as Call};
+        for call in
+            [Call::Attach, Call::AttachByDescriptor, Call::Open, Call::FirstUse, Call::Detach]
+        {
+            self.run(Attached(call));
+        }
+        for op in [NamedOp::Create, NamedOp::OpenOrCreate, NamedOp::CreateSegment, NamedOp::Unlink]
+        {
+            self.in_calls(Named::new(op, false));
+            self.in_calls(Named::new(op, true));
         }
     }
-}
 
-fn run_locks(lab: &mut Lab) {
-    use locks::{Locked, Op, State};
-    for (state, operations) in [
-        (State::Free, &[Op::Lock, Op::TryLock, Op::Unlock, Op::Add][..]),
-        (State::Held, &[Op::TryLock, Op::WaitToLock]),
-        (State::Dead, &[Op::Lock, Op::TryLock, Op::Add, Op::Abandon]),
-    ] {
-        for &op in operations {
-            lab.run(&Locked::new(op, state));
-        }
-    }
-}
-
-fn run_values(lab: &mut Lab) {
-    use values::{Added, Kind};
-    for kind in [Kind::Integer, Kind::Float, Kind::Update, Kind::Element] {
-        lab.run(&Added::new(kind));
-    }
-}
-
-fn run_wakes(lab: &mut Lab) {
-    use wakes::{Unlocking, Waking};
-    for op in [Op::Push, Op::Pop, Op::Close] {
-        lab.run(&Waking::<queues::Blocks>::new(op));
-        lab.run(&Waking::<queues::Slots>::new(op));
-    }
-    lab.run(&Unlocking);
-}
-
-/// How many repairers were killed.
-fn run_second_deaths(lab: &mut Lab) -> usize {
-    let mut double = 0;
-    for op in [Op::Push, Op::Pop, Op::GiveBack] {
-        let mut first = Queued::<queues::Blocks>::new(op, queues::CAPACITY / 2);
-        first.filler_gone = true;
-        if !lab.options.wants(&format!("repair/{}", first.name())) {
-            continue;
-        }
-        let known = lab.route(&first).and_then(|route| Ok((route, moments(lab, &first)?)));
-        match known {
-            Ok((route, moments)) => {
-                let before = lab.killed;
-                // In the quick form, a third of them.
-                let step = if lab.options.quick { 3 } else { 1 };
-                for k in moments.into_iter().step_by(step) {
-                    lab.run(&Second::new(&first, &route, k));
-                }
-                double += lab.killed - before;
+    fn objects<M: objects::Made + 'static>(&mut self) {
+        use objects::{Directed, Op as Change, State::*};
+        for (change, states) in [
+            (Change::Create, &[Empty, PartFull, Full, Left, There][..]),
+            (Change::OpenOrCreate, &[Empty, There]),
+            (Change::Open, &[PartFull, There, InUse]),
+            (Change::Remove, &[PartFull, There, InUse]),
+        ] {
+            for &state in states {
+                self.run(Directed::<M>::new(change, state));
             }
-            Err(failure) => lab.test("repair", Err(failure.to_string())),
         }
     }
-    double
+
+    fn rest(&mut self) {
+        for op in [Op::TryPush, Op::TryPop] {
+            self.run(Queued::<Blocks> { first_use: true, ..Queued::new(op, SOME) });
+            self.run(Queued::<Slots> { first_use: true, ..Queued::new(op, SOME) });
+        }
+        use ends::{Followed, Op as End, Other};
+        for op in [End::Come, End::Push, End::Leave] {
+            for other in [Other::Nobody, Other::Stays, Other::Left] {
+                self.run(Followed::<Slots>::new(op, other));
+                self.run(Followed::<Blocks>::new(op, other));
+            }
+        }
+        use locks::{Locked, Op as Lock, State};
+        for (state, operations) in [
+            (State::Free, &[Lock::Lock, Lock::TryLock, Lock::Unlock, Lock::Add][..]),
+            (State::Held, &[Lock::TryLock, Lock::WaitToLock]),
+            (State::Dead, &[Lock::Lock, Lock::TryLock, Lock::Add, Lock::Abandon]),
+        ] {
+            for &op in operations {
+                self.run(Locked::new(op, state));
+            }
+        }
+        use values::{Added, Kind};
+        for kind in [Kind::Integer, Kind::Float, Kind::Update, Kind::Element] {
+            self.run(Added::new(kind));
+        }
+    }
+
+    /// The repairer dies too.
+    fn second_deaths(&mut self) {
+        const ALL: usize = usize::MAX;
+        let gone =
+            |op, kind, items| Queued::<Blocks> { filler_gone: true, ..Queued::of(op, kind, items) };
+        self.repair(gone(Op::TryPush, Kind::Plain, SOME), ALL);
+        self.repair(gone(Op::TryPop, Kind::Plain, SOME), ALL);
+        self.repair(gone(Op::GiveBack, Kind::Plain, SOME), 2);
+        self.repair(gone(Op::Abort, Kind::Plain, SOME), 1);
+        self.repair(gone(Op::TryPopMany, Kind::Joinable, SOME), 4);
+        self.repair(gone(Op::TaskDone, Kind::Joinable, SOME), 1);
+        self.repair(gone(Op::TryPush, Kind::Overwriting, FULL), 6);
+        use ends::{Followed, Op as End, Other};
+        for op in [End::Come, End::Leave] {
+            self.repair(Followed::<Slots>::new(op, Other::Nobody), ALL);
+            self.repair(Followed::<Slots>::new(op, Other::Stays), ALL);
+        }
+        use objects::{Directed, Op as Change, State};
+        for state in [State::PartFull, State::Left] {
+            self.repair(Directed::<Value<u64>>::new(Change::Create, state), ALL);
+        }
+        for state in [State::There, State::InUse] {
+            self.repair(Directed::<Value<u64>>::new(Change::Remove, state), ALL);
+        }
+    }
 }

@@ -297,7 +297,11 @@ fn b16_a_push_does_not_block_past_its_time_when_the_consumers_are_gone() {
     for queue in Numbers::all(2) {
         let consumers: Vec<_> = (0..2).map(|_| spawn(|| while queue.pop().is_ok() {})).collect();
         (0..10).for_each(|n| queue.push(n).unwrap());
-        until("the consumers sleep again", LONG, || queue.is_empty());
+        // Asleep, and not just taking the last one: what is held when its consumer dies comes again.
+        let asleep = |child: &mpshm::Process| common::state_of(child.pid()) == Some('S');
+        until("the consumers sleep again", LONG, || {
+            queue.is_empty() && consumers.iter().all(asleep)
+        });
         consumers.iter().for_each(probe::kill);
         (0..2).for_each(|n| queue.try_push(n).unwrap());
         let start = Instant::now();

@@ -190,6 +190,7 @@ impl Locked {
             }
             (Op::Abandon, Found::OwnerDead(BEFORE)) => Ok(0),
             (Op::TryLock | Op::WaitToLock, Found::Busy) => Ok(0),
+            (Op::Lock, Found::Busy) if self.state == State::Held => Ok(0),
             (_, Found::Sound(BEFORE | AFTER)) if self.state == State::Dead => {
                 wrong(Check::Lost, "the mark of a dead owner")
             }
@@ -330,6 +331,13 @@ impl Scenario for Locked {
     /// Answers 1 when another got the lock, and died with it.
     fn meanwhile(&self, world: &mut World) -> Result<u64, Failure> {
         let mutex = &world.mutex;
+        if let (Op::Lock, Some(holder)) = (self.op, &world.holder) {
+            // What it waits for has to come.
+            end_of(holder);
+            let freed = found(mutex.lock_timeout(DEADLINE))?;
+            demand(freed == Found::OwnerDead(BEFORE), Check::Blocked, || format!("{freed:?}"))?;
+            return Ok(0);
+        }
         let attempt = mutex.try_lock();
         let outcome = match &attempt {
             Ok(_) => SOUND,
@@ -372,6 +380,12 @@ impl Scenario for Locked {
     }
 
     fn after(&self, world: &mut World, answer: u64, taken: u64) -> Result<(), Failure> {
+        if (self.op, self.state) == (Op::Lock, State::Held) {
+            demand(answer == SOUND, Check::Outcome, || format!("answer {answer}, not {SOUND}"))?;
+            let found = look(&world.mutex)?;
+            demand(found == Found::OwnerDead(BEFORE), Check::Lost, || format!("{found:?}"))?;
+            return finish(&world.mutex);
+        }
         let wanted = match (self.op, self.state) {
             (Op::Unlock | Op::Add | Op::Abandon, _) => DONE,
             (_, State::Held) => BUSY,

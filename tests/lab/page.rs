@@ -74,10 +74,9 @@ impl Page {
         self.shape().phase.store(INSIDE, Ordering::Release);
     }
 
-    /// The second marker: the operation has returned `answer`.
+    /// The second marker: the operation has returned.
     #[inline(never)]
-    pub fn leave(&self, answer: u64) {
-        self.shape().answer.store(answer, Ordering::Relaxed);
+    pub fn leave(&self) {
         self.shape().phase.store(AFTER, Ordering::Release);
     }
 

@@ -1,50 +1,71 @@
 //! Planted bugs: wrong operations on the real objects, each of which the lab must catch.
 //!
-//! What is wrong with them is what a careless queue or lock would do. They are done instead of the operation
-//! that the scenario is about, and held against the same checks, at every seventh instruction. A plant passes
+//! What is wrong with them is what a careless queue, lock or directory would do. They are done instead of the operation
+//! that the scenario is about, and held against the same checks, at every seventh point. A plant passes
 //! when the check that is named beside it has failed.
 
-use super::lab::{Check, Lab, Mode, Options, Scenario};
+use super::ends::{self, Followed};
+use super::forms::{Blocks, Form, Wait, maybe};
+use super::lab::{Check, Lab, Mode, Options, Scenario, Sweep, Thin};
 use super::locks::{self, Locked, State};
-use super::queues::{Blocks, CAPACITY, DONE, Form, NEW, NOTHING, Op, Queued, World, message};
-use mpshm::LockError;
+use super::model::{CAPACITY, DONE, Kind, NEW, NOTHING, Op};
+use super::objects::{self, Directed};
+use super::queues::{Queued, World};
+use super::segments::{Named, NamedOp};
+use mpshm::{LockError, Value};
 use std::time::Duration;
 
-const ZERO: Duration = Duration::ZERO;
 const SOME: usize = CAPACITY / 2;
 
-/// Takes everything out and puts it back before its own item: a death in between loses what was committed.
-fn holds_all_in_hand(world: &World<Blocks>) -> u64 {
-    let queue = &world.queue;
-    let taken: Vec<u64> =
-        std::iter::from_fn(|| Blocks::pop(queue, ZERO).unwrap()).map(|one| one.0).collect();
-    for number in taken {
-        assert!(Blocks::push(queue, number, ZERO).unwrap());
-    }
-    push(world)
+fn push(world: &World<Blocks>) -> u64 {
+    put(world, NEW)
 }
 
-/// Puts a copy back before it ends its claim.
-fn copies_before_release(world: &World<Blocks>) -> u64 {
-    let claim = world.queue.try_claim().unwrap();
-    assert!(Blocks::push(&world.queue, SECOND, ZERO).unwrap());
-    claim.release();
-    SECOND
+fn put(world: &World<Blocks>, number: u64) -> u64 {
+    maybe(Blocks::push(&world.queue, number, Wait::No)).unwrap().map_or(NOTHING, |()| DONE)
+}
+
+fn take(world: &World<Blocks>) -> Option<u64> {
+    maybe(Blocks::take(&world.queue, Wait::No)).unwrap().map(|one| one.0)
+}
+
+/// Long enough for a sample to hit.
+fn dawdle() {
+    for _ in 0..std::hint::black_box(10) {
+        std::hint::spin_loop();
+    }
+}
+
+/// Takes everything out and puts it back before its own item: a death in between loses what was committed.
+fn holds_all_in_hand(world: &mut World<Blocks>) -> u64 {
+    let taken: Vec<u64> = std::iter::from_fn(|| take(world)).collect();
+    for number in taken {
+        put(world, number);
+    }
+    push(world)
 }
 
 /// The item that is first when the child begins with a part full queue.
 const SECOND: u64 = 2;
 
+/// Puts a copy back before it ends its claim.
+fn copies_before_release(world: &mut World<Blocks>) -> u64 {
+    let claim = world.queue.try_claim().unwrap();
+    put(world, SECOND);
+    claim.release();
+    SECOND
+}
+
 /// Moves the oldest item behind the others.
-fn rotates(world: &World<Blocks>) -> u64 {
-    let (number, _) = Blocks::pop(&world.queue, ZERO).unwrap().unwrap();
-    assert!(Blocks::push(&world.queue, number, ZERO).unwrap());
+fn rotates(world: &mut World<Blocks>) -> u64 {
+    let number = take(world).unwrap();
+    put(world, number);
     push(world)
 }
 
 /// Publishes the message before it writes it.
-fn publishes_first(world: &World<Blocks>) -> u64 {
-    let bytes = message(NEW);
+fn publishes_first(world: &mut World<Blocks>) -> u64 {
+    let bytes = Blocks::message(NEW);
     let mut reservation = world.queue.try_reserve(bytes.len()).unwrap();
     let at = reservation.as_mut_ptr();
     reservation.commit(bytes.len()).unwrap();
@@ -54,7 +75,7 @@ fn publishes_first(world: &World<Blocks>) -> u64 {
 }
 
 /// Marks the block that it claimed as the filler's, who lives and knows nothing of it.
-fn names_another_owner(world: &World<Blocks>) -> u64 {
+fn names_another_owner(world: &mut World<Blocks>) -> u64 {
     let claim = world.queue.try_claim().unwrap();
     let payload = world.view.find(&claim.to_vec()).unwrap();
     let (head, owner) = (16, 0x3ff << 2);
@@ -63,15 +84,28 @@ fn names_another_owner(world: &World<Blocks>) -> u64 {
     SECOND
 }
 
+/// Leaves an idle child behind, which keeps the lock that proves it alive for a while.
+fn lives_on_in_a_child(world: &mut World<Blocks>) -> u64 {
+    std::mem::forget(world.queue.try_claim().unwrap());
+    // SAFETY: the child sleeps, and ends.
+    unsafe {
+        if libc::fork() == 0 {
+            libc::usleep(150_000);
+            libc::_exit(0);
+        }
+    }
+    SECOND
+}
+
 /// Makes its effect twice.
-fn wavers(world: &World<Blocks>) -> u64 {
+fn wavers(world: &mut World<Blocks>) -> u64 {
     push(world);
-    assert_eq!(Blocks::pop(&world.queue, ZERO).unwrap(), Some((NEW, false)));
+    assert_eq!(take(world), Some(NEW));
     push(world)
 }
 
 /// Closes a slot that is not the tail's.
-fn closes_ahead(world: &World<Blocks>) -> u64 {
+fn closes_ahead(world: &mut World<Blocks>) -> u64 {
     let word = |index: u64| (index << 2).to_ne_bytes(); // what an unused slot holds
     let last: Vec<u8> = (1..CAPACITY as u64).flat_map(word).collect();
     let Some(slots) = world.view.find(&last) else { return NOTHING }; // others have used them
@@ -79,14 +113,38 @@ fn closes_ahead(world: &World<Blocks>) -> u64 {
     NOTHING
 }
 
-fn closes(world: &World<Blocks>) -> u64 {
+fn closes(world: &mut World<Blocks>) -> u64 {
     push(world);
     Blocks::close(&world.queue).unwrap();
     DONE
 }
 
-fn push(world: &World<Blocks>) -> u64 {
-    if Blocks::push(&world.queue, NEW, ZERO).unwrap() { DONE } else { NOTHING }
+/// Pushes its second item first.
+fn pushes_backwards(world: &mut World<Blocks>) -> u64 {
+    for number in [NEW + 1, NEW, NEW + 2] {
+        put(world, number);
+    }
+    super::model::counted(3)
+}
+
+/// Is done with the item that it pops, though nobody has said so.
+fn forgets_what_it_popped(world: &mut World<Blocks>) -> u64 {
+    take(world).unwrap()
+}
+
+/// Throws the oldest item away before the new one is in.
+fn replaces_too_early(world: &mut World<Blocks>) -> u64 {
+    take(world).unwrap();
+    push(world)
+}
+
+/// Sleeps with the oldest item in its hand.
+fn sleeps_with_an_item(world: &mut World<Blocks>) -> u64 {
+    let number = take(world).unwrap();
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    put(world, number)
 }
 
 /// Unlocks before the second word is written.
@@ -96,6 +154,7 @@ fn unlocks_early(world: &mut locks::World) -> u64 {
     guard.set([first + 1, second]);
     let data = guard.as_ptr().cast::<u64>();
     drop(guard);
+    dawdle();
     // SAFETY: the second word of the mutex's data; that the lock is not held is the bug.
     unsafe { data.add(1).write_volatile(second + 1) };
     locks::DONE
@@ -113,51 +172,154 @@ fn swears_first(world: &mut locks::World) -> u64 {
     locks::DONE
 }
 
+/// Leaves, and says that everybody has.
+fn ends_the_stream(world: &mut ends::World<Blocks>) -> u64 {
+    Blocks::close(&world.queue).unwrap();
+    DONE
+}
+
+/// Makes the object visible before it holds anything.
+fn shows_it_empty(world: &objects::World) -> u64 {
+    let value = Value::create(world.segment.at("x"), 0_u64).unwrap();
+    value.store(objects::MINE);
+    std::mem::forget(value);
+    DONE
+}
+
+/// Frees the entry of what it removes, whoever has it open.
+fn frees_too_early(world: &objects::World) -> u64 {
+    let name = world.view.find(b"x\0\0\0\0\0\0\0").unwrap();
+    world.segment.remove("x").unwrap();
+    let (word, state) = (64, 7); // so far before the name; its lowest bits, of which none is FREE
+    world.view.plant_word(name - word, |word| word & !state);
+    DONE
+}
+
+/// Makes the file under its name, and then what is in it.
+fn names_it_first(name: &str) -> u64 {
+    let path = format!("/dev/shm/mpshm.{name}");
+    std::fs::File::create(&path).unwrap().set_len(8192).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::mem::forget(mpshm::Queue::<u64>::create(name, &super::segments::options()).unwrap());
+    DONE
+}
+
+/// Makes the file under another name first.
+fn leaves_a_file(name: &str) -> u64 {
+    let path = format!("/dev/shm/mpshm.{name}.tmp");
+    std::fs::File::create(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::mem::forget(mpshm::Queue::<u64>::create(name, &super::segments::options()).unwrap());
+    DONE
+}
+
 /// Runs every plant and counts each as a test.
-pub fn run(lab: &mut Lab) {
+pub fn run(lab: &Lab) {
     if !lab.options.wants("plant") {
         return;
     }
-    let sample = Options { quick: true, ..Options::default() };
-    let options = std::mem::replace(&mut lab.options, sample);
-    use Check::{Audit, Blocked, Content, Cycle, Doubled, Lost, Order, Outcome, Stage};
+    let sample = lab.with(Options { thin: Thin::Every(7), ..Options::default() });
+    let test = |name: &str, mode: Mode, check: Check, result| {
+        lab.test(&format!("plant: {name} ({mode:?}): {check}"), result);
+    };
+    use Check::{
+        Audit, Blocked, Content, Cycle, Doubled, Late, Lost, Order, Outcome, Residue, Stage,
+    };
     use Mode::{Kill, Stop};
-    type Plant = fn(&World<Blocks>) -> u64;
-    let queues: [(&str, Op, usize, Plant, Mode, Check); 10] = [
-        ("a push holds all items in its hand", Op::Push, SOME, holds_all_in_hand, Kill, Lost),
-        ("a pop puts a copy back", Op::Pop, SOME, copies_before_release, Kill, Doubled),
-        ("a push moves the oldest item", Op::Push, SOME, rotates, Kill, Order),
-        ("a push publishes before it writes", Op::Push, SOME, publishes_first, Kill, Content),
-        ("a claim under another's name", Op::Pop, SOME, names_another_owner, Kill, Audit),
-        ("a slot closed ahead of the tail", Op::Pop, 0, closes_ahead, Kill, Cycle),
-        ("a push that wavers", Op::Push, 0, wavers, Kill, Stage),
-        ("a push that closes", Op::Push, SOME, closes, Kill, Outcome),
-        ("a slot closed ahead of the tail", Op::Pop, 0, closes_ahead, Stop, Blocked),
-        ("a push publishes before it writes", Op::Push, SOME, publishes_first, Stop, Content),
-    ];
-    for (name, op, items, plant, mode, check) in queues {
-        let result = caught(lab, &Queued::planted(op, items, plant), mode, check);
-        lab.test(&format!("plant: {name} ({mode:?}): {check}"), result);
+    let plain = |op, items, plant| Queued::<Blocks>::planted(op, items, plant);
+    let of = |op, kind, items, plant| Queued::<Blocks> {
+        plant: Some(plant),
+        ..Queued::of(op, kind, items)
+    };
+    let push = Op::TryPush;
+    for (name, scenario, mode, check) in [
+        ("all items in its hand", plain(push, SOME, holds_all_in_hand), Kill, Lost),
+        ("a copy put back", plain(Op::TryPop, SOME, copies_before_release), Kill, Doubled),
+        ("the oldest item moved", plain(push, SOME, rotates), Kill, Order),
+        ("published before written", plain(push, SOME, publishes_first), Kill, Content),
+        ("a claim under another's name", plain(Op::TryPop, SOME, names_another_owner), Kill, Audit),
+        ("an idle child left", plain(Op::TryClaim, SOME, lives_on_in_a_child), Kill, Late),
+        ("a slot closed ahead", plain(Op::TryPop, 0, closes_ahead), Kill, Cycle),
+        ("a push that wavers", plain(push, 0, wavers), Kill, Stage),
+        ("a push that closes", plain(push, SOME, closes), Kill, Outcome),
+        ("a slot closed ahead", plain(Op::TryPop, 0, closes_ahead), Stop, Blocked),
+        ("published before written", plain(push, SOME, publishes_first), Stop, Content),
+        ("the second of a batch first", plain(Op::TryPushMany, 0, pushes_backwards), Kill, Order),
+        (
+            "forgotten before it is done",
+            of(Op::TryPop, Kind::Joinable, SOME, forgets_what_it_popped),
+            Kill,
+            Lost,
+        ),
+        (
+            "replaced before the new one is in",
+            of(push, Kind::Overwriting, CAPACITY, replaces_too_early),
+            Kill,
+            Lost,
+        ),
+    ] {
+        test(name, mode, check, caught(&sample, &scenario, mode, check));
     }
-    type LockPlant = fn(&mut locks::World) -> u64;
-    let locks: [(&str, State, LockPlant, Mode, Check); 2] = [
-        ("an unlock before the last write", State::Free, unlocks_early, Kill, Content),
-        ("an oath before the look", State::Dead, swears_first, Kill, Lost),
-    ];
-    for (name, state, plant, mode, check) in locks {
-        let result = caught(lab, &Locked::planted(locks::Op::Add, state, plant), mode, check);
-        lab.test(&format!("plant: {name} ({mode:?}): {check}"), result);
+    let asleep = plain(Op::Push, CAPACITY, sleeps_with_an_item);
+    test("asleep with an item", Kill, Lost, caught_asleep(&sample, &asleep, Lost));
+    let locked = |state, plant| Locked::planted(locks::Op::Add, state, plant);
+    for (name, scenario, check) in [
+        ("an unlock before the last write", locked(State::Free, unlocks_early), Content),
+        ("an oath before the look", locked(State::Dead, swears_first), Lost),
+    ] {
+        test(name, Kill, check, caught(&sample, &scenario, Kill, check));
     }
-    lab.options = options;
+    let mut leaves = Followed::<Blocks>::new(ends::Op::Leave, ends::Other::Stays);
+    leaves.plant = Some(ends_the_stream);
+    test("the stream ended", Kill, Outcome, caught(&sample, &leaves, Kill, Outcome));
+    let object = |op, state, plant| Directed::<Value<u64>> {
+        plant: Some(plant),
+        ..Directed::new(op, state)
+    };
+    use objects::{Op as Change, State as Found};
+    let shown = object(Change::Create, Found::Empty, shows_it_empty);
+    test("shown before it is filled", Kill, Content, caught(&sample, &shown, Kill, Content));
+    let freed = object(Change::Remove, Found::InUse, frees_too_early);
+    test("freed while in use", Kill, Audit, caught(&sample, &freed, Kill, Audit));
+    let named = |plant| Named { plant: Some(plant), ..Named::new(NamedOp::Create, false) };
+    for (name, plant, check) in [
+        ("named before it is made", named(names_it_first), Content),
+        ("a file under another name", named(leaves_a_file), Residue),
+    ] {
+        test(name, Kill, check, caught_in_calls(lab, &plant, check));
+    }
 }
 
 /// Whether the check failed, and the operation was not simply refused from its first instruction on.
 fn caught<S: Scenario>(lab: &Lab, scenario: &S, mode: Mode, check: Check) -> Result<(), String> {
     let route = lab.route(scenario).map_err(|failure| failure.to_string())?;
-    let sweep = lab.sweep(scenario, &route, mode);
-    let found = sweep.checks();
-    if sweep.failures.contains_key(&0) {
-        return Err(format!("it failed before its first instruction: {:?}", sweep.failures[&0]));
+    let points = lab.points(scenario, &route, mode);
+    let sweep = lab.sweep(scenario, &route, &points, mode);
+    match sweep.failures.get(&0) {
+        Some(failure) => Err(format!("it failed before its first instruction: {failure}")),
+        None => found(&sweep, check),
     }
-    if found.contains(&check) { Ok(()) } else { Err(format!("{found:?} failed")) }
+}
+
+/// The same for what is caught asleep, and is not awake.
+fn caught_asleep<S: Scenario>(lab: &Lab, scenario: &S, check: Check) -> Result<(), String> {
+    let moments = lab.around_sleeps(scenario).map_err(|failure| failure.to_string())?;
+    let sweep = lab.sweep_calls(scenario, &moments, Mode::Kill, false);
+    found(&sweep, check)
+}
+
+/// The same between system calls.
+fn caught_in_calls<S: Scenario>(lab: &Lab, scenario: &S, check: Check) -> Result<(), String> {
+    let all = lab.with(Options::default());
+    let moments = all.around_calls(scenario).map_err(|failure| failure.to_string())?;
+    found(&all.sweep_calls(scenario, &moments, Mode::Kill, false), check)
+}
+
+fn found(sweep: &Sweep, check: Check) -> Result<(), String> {
+    let found = sweep.checks();
+    if found.contains(&check) {
+        Ok(())
+    } else {
+        Err(format!("{found:?} failed: {:?}", sweep.failures))
+    }
 }

@@ -68,6 +68,22 @@ impl Child {
         }
     }
 
+    /// The next event, if there is one already.
+    pub fn look(&mut self) -> Option<Event> {
+        let mut status = 0;
+        let flags = libc::WUNTRACED | libc::__WALL | libc::WNOHANG;
+        // SAFETY: our own child; a valid place for the status.
+        let result = unsafe { libc::waitpid(self.pid, &raw mut status, flags) };
+        assert!(result >= 0, "waitpid: {}", std::io::Error::last_os_error());
+        (result == self.pid).then(|| self.decode(status))
+    }
+
+    /// Whether it sleeps in the kernel, to be woken by a signal at the latest.
+    pub fn is_asleep(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
+    }
+
     fn decode(&mut self, status: i32) -> Event {
         if libc::WIFSTOPPED(status) {
             return Event::Stopped(libc::WSTOPSIG(status));

@@ -10,7 +10,7 @@ pub struct Residue {
 
 impl Residue {
     pub fn now() -> Self {
-        Self { descriptors: list("/proc/self/fd"), shared: ours() }
+        Self { descriptors: list("/proc/self/fd"), shared: names(&own_prefix()) }
     }
 
     /// What is there now that was not there then.
@@ -35,8 +35,12 @@ fn list(path: &str) -> BTreeSet<String> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Entries whose name holds this process's id: others may run at the same time.
-fn ours() -> BTreeSet<String> {
-    let id = std::process::id().to_string();
-    list("/dev/shm").into_iter().filter(|name| name.contains(&id)).collect()
+/// What the names of this process's segments begin with: others may run at the same time.
+pub fn own_prefix() -> String {
+    format!("crash.{}.", std::process::id())
+}
+
+/// What there is in `/dev/shm` with this in its name.
+pub fn names(part: &str) -> BTreeSet<String> {
+    list("/dev/shm").into_iter().filter(|name| name.contains(part)).collect()
 }

@@ -1,10 +1,17 @@
 //! The second death: the repairer is killed, or stopped, too.
 //!
-//! Of a first operation, one moment for each distinct state of the memory is taken. There its process is
+//! Of a first operation, one moment for each distinct state of its marks is taken. There its process is
 //! killed; another one begins to repair, and that repair is the operation which is killed and stopped at
-//! each of its instructions. The checks are those for the first operation's death.
+//! its points. The checks are those for the first operation's death: a third one finishes.
 
-use super::lab::{Arrival, Check, Failure, Lab, Page, Route, Scenario, Watch, begin};
+use super::lab::{
+    Arrival, Check, DENSE, Failure, Lab, Mode, Page, Route, Scenario, Sum, Watch, begin,
+    trace::Traced,
+};
+use std::collections::HashSet;
+
+/// A repair of fewer instructions is killed at every one of them.
+const EVERY: usize = 3_000;
 
 /// A scenario whose aftermath can be repaired by a call of its own.
 pub trait Repairable: Scenario {
@@ -13,6 +20,10 @@ pub trait Repairable: Scenario {
     fn repair(&self, world: &mut Self::World);
     /// Everything is in its place, once more.
     fn finish(&self, world: &mut Self::World) -> Result<(), Failure>;
+    /// The part of the memory that tells what there is to repair.
+    fn marks(&self, world: &Self::World) -> (*const u8, usize) {
+        self.memory(world)
+    }
 }
 
 /// The repair after a first death.
@@ -24,17 +35,38 @@ pub struct Second<'s, S> {
     page: Page,
 }
 
-impl<'s, S: Repairable> Second<'s, S> {
-    pub fn new(first: &'s S, route: &'s Route, k: usize) -> Self {
-        Self { first, route, k, page: Page::new() }
+/// Kills and stops the repairer after each of `most` first deaths, or fewer where there are no more distinct ones.
+pub fn run<S: Repairable>(lab: &Lab, first: &S, most: usize) {
+    let name = format!("repair/{}", first.name());
+    if !lab.options.wants(&name) {
+        return;
+    }
+    let known = lab.route(first).and_then(|route| Ok((route, moments(lab, first)?)));
+    match known {
+        Ok((route, moments)) => {
+            let most = if lab.options.is_quick() { most.min(2) } else { most };
+            for k in spread(&moments, most) {
+                let killed = lab.run(&Second { first, route: &route, k, page: Page::new() });
+                lab.count(Sum::Double, killed);
+            }
+        }
+        Err(failure) => lab.test(&name, Err(failure.to_string())),
     }
 }
 
-/// The first point of each distinct state that the operation passes through, but for the untouched one.
-pub fn moments<S: Scenario>(lab: &Lab, scenario: &S) -> Result<Vec<usize>, Failure> {
-    let (world, mut traced) = lab.begin(scenario, scenario.setup()?)?;
-    let watch = Watch::new(scenario.memory(&world));
-    let mut known = std::collections::HashSet::from([watch.changes()]);
+/// So many of them, evenly, the first and the last included.
+fn spread(moments: &[usize], most: usize) -> Vec<usize> {
+    let count = most.min(moments.len());
+    let place = |index: usize| index * (moments.len() - 1) / (count - 1).max(1);
+    (0..count).map(|index| moments[place(index)]).collect()
+}
+
+/// The first point of each distinct state of the marks that the operation passes through, but for the first one where
+/// it leaves nothing to repair.
+fn moments<S: Repairable>(lab: &Lab, first: &S) -> Result<Vec<usize>, Failure> {
+    let (world, mut traced): (_, Traced<'_>) = lab.begin(first, first.setup()?)?;
+    let watch = Watch::new(first.marks(&world));
+    let mut known = HashSet::from([watch.changes()]);
     let mut moments = Vec::new();
     for k in 1.. {
         if !traced.step()? {
@@ -75,6 +107,11 @@ impl<S: Repairable> Scenario for Second<'_, S> {
     fn operate(&self, world: &mut S::World) -> u64 {
         self.first.repair(world);
         0
+    }
+
+    /// Killed, the repairer leaves a half of something to the third one wherever it was.
+    fn dense(&self, mode: Mode) -> usize {
+        if mode == Mode::Kill { EVERY } else { DENSE }
     }
 
     fn survive(&self, world: &mut S::World) -> Result<u64, Failure> {

@@ -1,7 +1,10 @@
 //! Toys: operations on plain shared words whose faults are known to the instruction. They show that the
 //! lab stops where it says, and that its checks can fail.
 
-use super::lab::{Arrival, Check, Failure, Lab, Mode, Page, Scenario, Sweep, demand, in_child};
+use super::lab::{
+    Arrival, Check, Failure, Lab, Mode, Moment, Options, Page, Phase, Scenario, Sweep, demand,
+    in_child,
+};
 use std::arch::asm;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +20,8 @@ struct Toy {
     meanwhile: fn(&Words) -> Result<u64, Failure>,
     after: fn(&Words, u64) -> Result<(), Failure>,
     patience: Duration,
+    /// From how many points on only the telling ones are taken.
+    dense: usize,
 }
 
 const PLAIN: Toy = Toy {
@@ -26,6 +31,7 @@ const PLAIN: Toy = Toy {
     meanwhile: |_| Ok(0),
     after: |_, _| Ok(()),
     patience: Duration::from_secs(4),
+    dense: usize::MAX,
 };
 
 /// A toy that must be seen to hang is not given long.
@@ -64,6 +70,17 @@ impl Scenario for Toy {
 
     fn patience(&self) -> Duration {
         self.patience
+    }
+
+    fn dense(&self, _: Mode) -> usize {
+        self.dense
+    }
+
+    /// Wakes whoever sleeps on the first word.
+    fn rouse(&self, world: &mut Page) -> Result<(), Failure> {
+        // SAFETY: a wake uses the address as a key only.
+        unsafe { libc::syscall(libc::SYS_futex, world.words().as_ptr(), libc::FUTEX_WAKE, 1) };
+        Ok(())
     }
 }
 
@@ -207,13 +224,13 @@ const MIXED: Toy = Toy {
 };
 
 /// Runs every toy and counts each as a test.
-pub fn run(lab: &mut Lab) {
+pub fn run(lab: &Lab) {
     if !lab.options.wants("toy") {
         return;
     }
-    let options = std::mem::take(&mut lab.options); // toys always take every point
+    let every_point = lab.with(Options::default());
     type Test = fn(&Lab) -> Result<(), String>;
-    let tests: [(&str, Test); 12] = [
+    let tests: [(&str, Test); 15] = [
         ("a word between two stores is torn at six points", torn),
         ("one atomic store is never torn", whole),
         ("an effect taken back is noticed", back),
@@ -221,6 +238,9 @@ pub fn run(lab: &mut Lab) {
         ("a lock held by a stopped process blocks the others", held_lock),
         ("breakpoints and single steps lead to the same points", same_points),
         ("a repeated string instruction and a system call count once", counted_once),
+        ("a long operation is stopped wherever something changes", telling),
+        ("system calls are met before, asleep and after", in_calls),
+        ("a sleeper is met when it was just woken", roused),
         ("the vdso, system calls and signals are passed through", mixed),
         ("an operation that never ends is ended", endless),
         ("an operation that sleeps in the kernel is ended", asleep),
@@ -228,16 +248,16 @@ pub fn run(lab: &mut Lab) {
         ("a check that dies, panics or never ends is reported", bad_checks),
     ];
     for (name, test) in tests {
-        let result = test(lab);
+        let result = test(&every_point);
         lab.test(&format!("toy: {name}"), result);
     }
-    lab.options = options;
 }
 
 fn sweep(lab: &Lab, toy: &Toy, mode: Mode) -> Result<(usize, Sweep), String> {
     let route = lab.route(toy).map_err(|failure| failure.to_string())?;
-    let sweep = lab.sweep(toy, &route, mode);
-    expect("points reached", sweep.points.len(), route.points())?;
+    let points = lab.points(toy, &route, mode);
+    let sweep = lab.sweep(toy, &route, &points, mode);
+    expect("points reached", sweep.points.len(), points.len())?;
     Ok((route.points(), sweep))
 }
 
@@ -276,7 +296,8 @@ fn back(lab: &Lab) -> Result<(), String> {
 fn dead_lock(lab: &Lab) -> Result<(), String> {
     let route = lab.route(&LOCK).map_err(|failure| failure.to_string())?;
     // The sweep gives up after five hangs in all, so these are the first five of six.
-    in_a_row(&lab.sweep(&LOCK, &route, Mode::Kill), Check::Hang, 5)
+    let points = lab.points(&LOCK, &route, Mode::Kill);
+    in_a_row(&lab.sweep(&LOCK, &route, &points, Mode::Kill), Check::Hang, 5)
 }
 
 fn held_lock(lab: &Lab) -> Result<(), String> {
@@ -333,10 +354,104 @@ fn counted_once(lab: &Lab) -> Result<(), String> {
     expect("the system call", bytes(route.address(at + 1)), 0x050f)
 }
 
+/// Two stores and a system call among a thousand instructions.
+fn telling(lab: &Lab) -> Result<(), String> {
+    const LONG: Toy = Toy {
+        operate: |words| {
+            let wait = || {
+                for _ in 0..std::hint::black_box(400) {
+                    std::hint::spin_loop();
+                }
+            };
+            wait();
+            words[0].store(1, Ordering::Release);
+            wait();
+            // SAFETY: no preconditions.
+            unsafe { libc::syscall(libc::SYS_getppid) };
+            words[0].store(2, Ordering::Release);
+            wait();
+            0
+        },
+        survive: |words| Ok(read(words, 0)),
+        dense: 500,
+        ..PLAIN
+    };
+    for mode in [Mode::Kill, Mode::Stop] {
+        let (points, sweep) = sweep(lab, &LONG, mode)?;
+        expect("it is long", points > 1000, true)?;
+        // Both ends, and two points each for a change and a call; some may be the same.
+        expect("few points are taken", (8..=10).contains(&sweep.points.len()), true)?;
+        expect("distinct states", sweep.states.len(), 3)?;
+        expect("checks that failed", sweep.checks(), BTreeSet::new())?;
+    }
+    Ok(())
+}
+
+/// Sleeps on the first word for a moment, then on the same again, and counts how often it is back.
+const SLEEPY: Toy = Toy {
+    operate: |words| {
+        for round in 1..=2 {
+            let moment = libc::timespec { tv_sec: 0, tv_nsec: 60_000_000 };
+            // SAFETY: a word of the shared page, and a valid time.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_futex,
+                    words.as_ptr(),
+                    libc::FUTEX_WAIT,
+                    0,
+                    &raw const moment,
+                );
+            }
+            words[1].store(round, Ordering::Release);
+        }
+        0
+    },
+    survive: |words| Ok(read(words, 1)),
+    after: |words, _| {
+        let rounds = read(words, 1);
+        demand(rounds == 2, Check::Lost, || format!("{rounds} rounds"))
+    },
+    ..PLAIN
+};
+
+fn in_calls(lab: &Lab) -> Result<(), String> {
+    let moments = lab.around_sleeps(&SLEEPY).map_err(|failure| failure.to_string())?;
+    use Phase::{Asleep, Entered, Returned};
+    let wanted = [(0, Entered), (0, Asleep), (0, Returned), (1, Asleep)];
+    let wanted: Vec<_> = wanted.into_iter().map(|(call, phase)| Moment { call, phase }).collect();
+    expect("moments", &moments, &wanted)?;
+    let kill = lab.sweep_calls(&SLEEPY, &moments, Mode::Kill, false);
+    expect("checks that failed", kill.checks(), BTreeSet::new())?;
+    let stages: Vec<u64> = kill.stages.values().copied().collect();
+    expect("rounds", stages, vec![0, 0, 0, 1])?;
+    let stop = lab.sweep_calls(&SLEEPY, &moments, Mode::Stop, false);
+    expect("checks that failed", stop.checks(), BTreeSet::new())?;
+    expect("moments met", stop.points.len(), 4)
+}
+
+fn roused(lab: &Lab) -> Result<(), String> {
+    let begin = std::time::Instant::now();
+    let moment = Moment { call: 0, phase: Phase::Roused };
+    let patient = Toy {
+        operate: |words| {
+            // SAFETY: a word of the shared page; no time limit.
+            unsafe { libc::syscall(libc::SYS_futex, words.as_ptr(), libc::FUTEX_WAIT, 0, 0) as u64 }
+        },
+        ..PLAIN
+    };
+    for mode in [Mode::Kill, Mode::Stop] {
+        let sweep = lab.sweep_calls(&patient, &[moment], mode, false);
+        expect("checks that failed", sweep.checks(), BTreeSet::new())?;
+        expect("moments met", sweep.points.len(), 1)?;
+    }
+    expect("woken, not timed out", begin.elapsed() < patient.patience, true)
+}
+
 fn mixed(lab: &Lab) -> Result<(), String> {
     for mode in [Mode::Kill, Mode::Stop] {
         let route = lab.route(&MIXED).map_err(|failure| failure.to_string())?;
-        let sweep = lab.sweep(&MIXED, &route, mode);
+        let points = lab.points(&MIXED, &route, mode);
+        let sweep = lab.sweep(&MIXED, &route, &points, mode);
         let failures: Vec<_> = sweep.failures.into_iter().take(3).collect();
         expect("failures", failures.len(), 0).map_err(|why| format!("{why} {failures:?}"))?;
         expect("most points are reached", sweep.points.len() + 20 > route.points(), true)?;

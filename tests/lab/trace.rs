@@ -19,6 +19,7 @@
 
 use super::page::Page;
 use super::process::{Child, Event, Ticker, said};
+use super::route::{Anchor, Route, Step};
 use super::verdict::{Check, Failure};
 use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,16 +27,16 @@ use std::time::{Duration, Instant};
 
 /// A child inside its operation, stopped.
 pub struct Traced<'a> {
-    child: Child,
-    page: &'a Page,
+    pub(super) child: Child,
+    pub(super) page: &'a Page,
     _ticker: Ticker,
     limit: Duration,
-    deadline: Instant,
+    pub(super) deadline: Instant,
     /// Instructions executed behind the first marker.
     steps: usize,
     address: u64,
     /// A signal to be delivered with the next step.
-    pending: i32,
+    pub(super) pending: i32,
 }
 
 /// Where a run to a point ended.
@@ -49,66 +50,19 @@ pub enum Arrival {
     Strayed,
 }
 
-/// The addresses of one full run: `addresses[k]` is what point k would execute next.
-pub struct Route {
-    addresses: Vec<u64>,
-    /// For each k, the cheapest point up to it to break at, and how often its address has been
-    /// executed by then.
-    anchors: Vec<(usize, usize)>,
-    /// For each k, the how-manieth time its address is met.
-    times: Vec<usize>,
-}
-
-impl Route {
-    fn new(addresses: Vec<u64>) -> Self {
-        let mut met = std::collections::HashMap::new();
-        let mut best = (0, 0);
-        let mut times = Vec::with_capacity(addresses.len());
-        let mut anchors = Vec::with_capacity(addresses.len());
-        for (k, &address) in addresses.iter().enumerate() {
-            let count: &mut usize = met.entry(address).or_default();
-            *count += 1;
-            // The cost of point k by way of point i: its breakpoints met, and k - i steps.
-            if *count <= best.1 + (k - best.0) {
-                best = (k, *count);
-            }
-            times.push(*count);
-            anchors.push(best);
-        }
-        Self { addresses, anchors, times }
-    }
-
-    /// The how-manieth time the address of point k is met there.
-    pub fn times(&self, k: usize) -> usize {
-        self.times.get(k).copied().unwrap_or(0)
-    }
-
-    pub fn addresses(&self) -> &[u64] {
-        &self.addresses
-    }
-
-    /// The number of points: instructions between the markers, and the first marker itself.
-    pub fn points(&self) -> usize {
-        self.addresses.len()
-    }
-
-    /// The address of point k.
-    pub fn address(&self, k: usize) -> u64 {
-        self.addresses.get(k).copied().unwrap_or(0)
-    }
-}
-
 /// Steps shorter than this are simply stepped: setting a breakpoint costs a few system calls.
 const WORTH: usize = 12;
 
 impl<'a> Traced<'a> {
-    /// Forks a child that runs `prepare` at full speed and then `operate` between the markers. After `limit`
-    /// in all it counts as hanging. Call [`arrive`](Self::arrive) next.
+    /// Forks a child that runs `prepare` at full speed, then `operate` between the markers, then `conclude`, which makes
+    /// the answer that counts of what that answered. After `limit` in all it counts as hanging. Call
+    /// [`arrive`](Self::arrive) next.
     pub fn fork<P>(
         page: &'a Page,
         limit: Duration,
         prepare: impl FnOnce() -> P,
-        operate: impl FnOnce(P) -> u64,
+        operate: impl FnOnce(&mut P) -> u64,
+        conclude: impl FnOnce(&mut P, u64) -> Result<u64, Failure>,
     ) -> Self {
         page.reset();
         let ticker = Ticker::start();
@@ -117,13 +71,17 @@ impl<'a> Traced<'a> {
             // SAFETY: no pointers; makes the lab this process's tracer.
             unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
             let done = catch_unwind(AssertUnwindSafe(|| {
-                let prepared = prepare();
+                let mut prepared = prepare();
                 stock_up();
                 // SAFETY: stops this process; the tracer swallows the signal.
                 unsafe { libc::syscall(libc::SYS_kill, libc::getpid(), libc::SIGSTOP) };
                 page.enter();
-                let answer = operate(prepared);
-                page.leave(answer);
+                let answer = operate(&mut prepared);
+                page.leave();
+                match conclude(&mut prepared, answer) {
+                    Ok(answer) => page.answer(answer),
+                    Err(failure) => page.fail(&failure),
+                }
             }));
             match done {
                 Ok(()) => 0,
@@ -142,7 +100,8 @@ impl<'a> Traced<'a> {
             Some(Event::Stopped(libc::SIGSTOP)) => {}
             other => return Err(self.trouble("before its operation", other)),
         }
-        self.request(libc::PTRACE_SETOPTIONS, 0, libc::PTRACE_O_EXITKILL as usize);
+        let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACESYSGOOD;
+        self.request(libc::PTRACE_SETOPTIONS, 0, options as usize);
         while !self.page.is_inside() {
             self.advance()?;
         }
@@ -204,7 +163,7 @@ impl<'a> Traced<'a> {
         }
     }
 
-    fn in_time(&mut self) -> Result<(), Failure> {
+    pub(super) fn in_time(&mut self) -> Result<(), Failure> {
         if Instant::now() < self.deadline {
             Ok(())
         } else {
@@ -212,7 +171,7 @@ impl<'a> Traced<'a> {
         }
     }
 
-    fn trouble(&mut self, when: &str, event: Option<Event>) -> Failure {
+    pub(super) fn trouble(&mut self, when: &str, event: Option<Event>) -> Failure {
         match event {
             None => {
                 let at = if self.address == 0 { String::new() } else { place(self.address) };
@@ -232,22 +191,11 @@ impl<'a> Traced<'a> {
     pub fn run_to(&mut self, k: usize, route: Option<&Route>) -> Result<Arrival, Failure> {
         assert_eq!(self.steps, 0, "only from the first marker on");
         if let Some(route) = route {
-            let (anchor, mut times) = route.anchors.get(k).copied().unwrap_or((0, 0));
-            if anchor > times + WORTH && self.set_breakpoint(Some(route.addresses[anchor])) {
-                while times > 0 {
-                    match self.go_on(libc::PTRACE_CONT) {
-                        Ok(()) if self.pending == 0 => times -= 1,
-                        Ok(()) => {}
-                        Err(_) if self.page.is_after() => return Ok(Arrival::Strayed),
-                        Err(failure) => return Err(failure),
-                    }
-                }
-                self.set_breakpoint(None);
-                self.address = self.read_address();
-                self.steps = anchor;
-                if self.address != route.addresses[anchor] || !self.page.is_inside() {
-                    return Ok(Arrival::Strayed);
-                }
+            match self.run_to_anchor(route, route.anchor(k)) {
+                Ok(true) => {}
+                Ok(false) => return Ok(Arrival::Strayed),
+                Err(_) if self.page.is_after() => return Ok(Arrival::Strayed),
+                Err(failure) => return Err(failure),
             }
         }
         while self.steps < k {
@@ -259,14 +207,48 @@ impl<'a> Traced<'a> {
         Ok(if strayed { Arrival::Strayed } else { Arrival::There })
     }
 
-    /// Steps to the end and records the way.
-    pub fn record(&mut self) -> Result<Route, Failure> {
-        assert_eq!(self.steps, 0, "only from the first marker on");
-        let mut addresses = vec![self.address];
-        while self.step()? {
-            addresses.push(self.address);
+    /// Runs close to a point at full speed; false when this is not the way that was recorded.
+    fn run_to_anchor(&mut self, route: &Route, anchor: Anchor) -> Result<bool, Failure> {
+        if anchor.calls > 0 {
+            for _ in 0..anchor.calls {
+                if !self.pass_call()? {
+                    return Ok(false);
+                }
+            }
+            self.arrived_at(anchor.base);
         }
-        Ok(Route::new(addresses))
+        let steps = anchor.at - anchor.base;
+        if steps > anchor.times + WORTH && self.set_breakpoint(Some(route.address(anchor.at))) {
+            let mut times = anchor.times;
+            while times > 0 {
+                self.go_on(libc::PTRACE_CONT)?;
+                times -= usize::from(self.pending == 0); // else it was a signal
+            }
+            self.set_breakpoint(None);
+            self.arrived_at(anchor.at);
+        }
+        Ok(self.address == route.address(self.steps) && self.page.is_inside())
+    }
+
+    fn arrived_at(&mut self, point: usize) {
+        self.address = self.read_address();
+        self.steps = point;
+    }
+
+    /// Steps to the end and records the way; `state` tells one state of the memory from another.
+    pub fn record(&mut self, state: impl Fn() -> u64) -> Result<Route, Failure> {
+        assert_eq!(self.steps, 0, "only from the first marker on");
+        let mut steps = vec![Step { address: self.address, changed: false, called: false }];
+        let mut before = state();
+        loop {
+            let called = self.is_call();
+            if !self.step()? {
+                return Ok(Route::new(steps));
+            }
+            let now = state();
+            let changed = std::mem::replace(&mut before, now) != now;
+            steps.push(Step { address: self.address, changed, called });
+        }
     }
 
     /// The address of the next instruction.
@@ -290,7 +272,12 @@ impl<'a> Traced<'a> {
         }
     }
 
-    fn request(&self, request: libc::c_uint, address: usize, data: usize) -> libc::c_long {
+    pub(super) fn request(
+        &self,
+        request: libc::c_uint,
+        address: usize,
+        data: usize,
+    ) -> libc::c_long {
         // SAFETY: every request made here takes numbers, not pointers into this process.
         let result = unsafe { libc::ptrace(request, self.child.pid(), address, data) };
         let error = std::io::Error::last_os_error();
@@ -302,15 +289,27 @@ impl<'a> Traced<'a> {
     }
 
     fn read_address(&self) -> u64 {
-        let offset = offset_of!(libc::user, regs) + offset_of!(libc::user_regs_struct, rip);
+        self.register(offset_of!(libc::user_regs_struct, rip))
+    }
+
+    pub(super) fn register(&self, offset: usize) -> u64 {
+        let offset = offset_of!(libc::user, regs) + offset;
         self.request(libc::PTRACE_PEEKUSER, offset, 0) as u64
+    }
+
+    /// The bytes of the next instruction.
+    fn instruction(&self) -> [u8; 8] {
+        self.request(libc::PTRACE_PEEKTEXT, self.address as usize, 0).to_le_bytes()
+    }
+
+    fn is_call(&self) -> bool {
+        self.instruction()[..2] == [0x0f, 0x05]
     }
 
     /// Whether the next instruction is a string instruction with a repeat prefix.
     fn is_repeating(&self) -> bool {
-        let word = self.request(libc::PTRACE_PEEKTEXT, self.address as usize, 0);
         let mut repeats = false;
-        for byte in word.to_le_bytes() {
+        for byte in self.instruction() {
             match byte {
                 0xf2 | 0xf3 => repeats = true,
                 0x66 | 0x67 | 0x2e | 0x36 | 0x3e | 0x26 | 0x64 | 0x65 | 0x40..=0x4f => {}

@@ -29,12 +29,14 @@ pub enum Check {
     Late,
     /// A process ended when it should not have.
     Died,
+    /// Something is left where nothing should be.
+    Residue,
     /// The lab itself: an object could not be made, a child could not be traced.
     Lab,
 }
 
 impl Check {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Lost,
         Self::Doubled,
         Self::Order,
@@ -47,6 +49,7 @@ impl Check {
         Self::Outcome,
         Self::Late,
         Self::Died,
+        Self::Residue,
         Self::Lab,
     ];
 

@@ -282,6 +282,9 @@ impl<T: Pod> RingConsumer<T> {
     /// # Errors
     /// None was popped: `Empty`, `Closed`, `PeerDead`, `Failed`.
     pub fn try_pop_many(&mut self, most: usize) -> Popped<Vec<T>> {
+        if most == 0 {
+            return self.end.ready().map(|()| Vec::new()).map_err(PopError::Failed);
+        }
         if self.end.core.overwrites() {
             return self.one_by_one(most);
         }
@@ -305,10 +308,10 @@ impl<T: Pod> RingConsumer<T> {
         most: usize,
         deadline: impl Into<Deadline>,
     ) -> Popped<Vec<T>> {
+        if most == 0 {
+            return self.try_pop_many(0);
+        }
         if self.end.core.overwrites() {
-            if most == 0 {
-                return Ok(Vec::new());
-            }
             let mut values = vec![self.pop_timeout(deadline)?];
             values.extend(self.one_by_one(most - 1).unwrap_or_default());
             return Ok(values);
