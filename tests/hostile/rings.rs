@@ -106,7 +106,7 @@ impl<F: Form> Kind for Rings<F> {
         let tallies = (0..5).map(|tally| Field::new("tally", at + 640 + 8 * tally, 8));
         fields.extend(tallies);
         // Items, or lengths of messages and the messages themselves, where there are some.
-        let storage = layout.lengths[VICTIM].min(bytes - at + 512) - (bytes - at);
+        let storage = layout.lengths[VICTIM] - (bytes - at);
         let records = (0..storage / 8).map(|word| Field::new("record", bytes + 8 * word, 8));
         fields.extend(records);
         fields
