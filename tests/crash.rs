@@ -1,4 +1,14 @@
 //! The crash lab: `cargo test --release --test crash [-- --quick] [-- --only NAME] [-- --at K]`.
+//!
+//! See `tests/lab/mod.rs` for what it does. Without `--release` it takes a sample of the points, for
+//! the same operations then have many times the instructions.
+//!
+//! # Which check has been seen to catch what
+//!
+//! Every run begins with toys (`tests/lab/toys.rs`): operations on plain shared words, whose faults are known to the
+//! instruction. A toy passes when the lab finds the fault at exactly the points where it lies. Then come planted bugs
+//! on the real objects (`tests/lab/plants.rs`, with the check beside each that must catch it): what a careless queue,
+//! lock, directory or attachment would do, done instead of the operation that the scenario is about.
 
 #[path = "lab/ends.rs"]
 mod ends;
