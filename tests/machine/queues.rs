@@ -44,6 +44,7 @@ struct Hands {
 }
 
 /// What was made.
+#[allow(clippy::large_enum_variant)] // a handful of them, in a test
 enum Object {
     Queue(Model),
     Value(u64),
@@ -361,8 +362,9 @@ impl<'s, F: Fn() -> Worker<'s>> World<F> {
         let (claims, others) =
             std::mem::take(&mut hands.claims).into_iter().partition(|it| it.0 == handle.number);
         hands.claims = others;
-        let (mine, claims): (Vec<(u64, usize, Place, How)>, Vec<(u64, usize, u64)>) =
-            (mine, claims);
+        type Mine = Vec<(u64, usize, Place, How)>;
+        type Claims = Vec<(u64, usize, u64)>;
+        let (mine, claims): (Mine, Claims) = (mine, claims);
         let Object::Queue(queue) = &mut self.objects[handle.object] else { return };
         mine.into_iter().for_each(|it| queue.abort(life, it.2));
         claims.into_iter().for_each(|it| queue.release(life, it.2));
