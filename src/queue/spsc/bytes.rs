@@ -377,7 +377,7 @@ fn into(place: *const u8, count: u64, buffer: &mut [u8]) -> Done<usize> {
     unsafe { copy_out(place, count, true, buffer.as_mut_ptr(), buffer.len()) }
 }
 
-/// Pops until [`PopError::Closed`], or another error: see [`RingConsumer::iter`](RingConsumer#method.iter-1).
+/// Pops until [`PopError::Closed`](crate::PopError::Closed), or another error.
 #[derive(Debug)]
 pub struct RingMessages<'r>(&'r mut RingConsumer<[u8]>);
 
