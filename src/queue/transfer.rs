@@ -394,8 +394,9 @@ fn too_long(length: usize, most: u64) -> Error {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use crate::error::ErrorKind;
+    use crate::queue::error::PushError;
     use crate::queue::{Queue, QueueOptions, WhenFull};
-    use crate::{ErrorKind, PushError};
     use std::sync::atomic::{AtomicU64, Ordering};
 
     #[test]
