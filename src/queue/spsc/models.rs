@@ -398,9 +398,11 @@ fn an_overwriting_push_is_done_or_not_whenever_its_writer_dies() {
         let mut reader = heap.reader();
         let mut got: Vec<u64> = heap.pop_overwritten(&mut reader).into_iter().collect();
         let done = thread.join().unwrap();
-        heap.overwrite(&mut heap.writer(), 30).unwrap();
+        // Each item tells its position.
+        let last = 10 * (heap.writer().tail() + 1);
+        heap.overwrite(&mut heap.writer(), last).unwrap();
         got.extend(std::iter::from_fn(|| heap.pop_overwritten(&mut reader).ok()));
-        assert_eq!(got.pop(), Some(30));
+        assert_eq!(got.pop(), Some(last));
         let fine = [&[][..], &[10], &[20], &[10, 20]].contains(&&got[..]);
         assert!(fine, "{got:?} after {done:?}");
     });
