@@ -128,6 +128,8 @@ fn finish(command: &mut Command) -> Result<Output, String> {
     let file = std::fs::File::create(&log).map_err(|error| error.to_string())?;
     let second = file.try_clone().map_err(|error| error.to_string())?;
     let mut child = command
+        // cargo names target/PROFILE here, where an older library may lie; the programs know theirs.
+        .env_remove("LD_LIBRARY_PATH")
         .stdin(Stdio::null())
         .stdout(file)
         .stderr(second)

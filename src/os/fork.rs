@@ -89,6 +89,7 @@ mod tests {
 
     #[test]
     fn a_forked_child_sees_another_generation_and_the_parent_keeps_its_own() {
+        let _alone = crate::os::alone();
         let mine = generation();
         assert_ne!(mine, 0);
         // SAFETY: the child calls only what is async-signal-safe before `_exit`.

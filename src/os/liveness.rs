@@ -177,6 +177,7 @@ mod tests {
 
     #[test]
     fn a_zombie_is_gone_and_a_stopped_process_is_not() {
+        let _alone = crate::os::alone();
         // SAFETY: the child only pauses; the parent kills and reaps it.
         let child = unsafe { libc::fork() };
         if child == 0 {

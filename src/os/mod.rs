@@ -14,3 +14,11 @@ pub(crate) mod mirror;
 pub(crate) mod pin;
 pub(crate) mod process;
 pub(crate) mod socket;
+
+/// A forked child has what other threads' tests had mapped at that moment: tests that fork, and those that this would
+/// disturb, run one at a time.
+#[cfg(test)]
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -116,6 +116,7 @@ mod tests {
 
     #[test]
     fn a_byte_is_pinned_as_long_as_any_pin_is_there() {
+        let _alone = crate::os::alone();
         let (fd, id) = file();
         let asker = Asker::new(fd.as_fd(), id).unwrap();
         assert!(!asker.is_pinned(7));
@@ -130,6 +131,7 @@ mod tests {
 
     #[test]
     fn a_forked_child_keeps_the_pin_though_it_closes_every_descriptor() {
+        let _alone = crate::os::alone();
         let (fd, id) = file();
         let asker = Asker::new(fd.as_fd(), id).unwrap();
         let pin = Pin::new(fd.as_fd(), id, 3).unwrap();

@@ -322,6 +322,7 @@ mod tests {
 
     #[test]
     fn a_child_whose_parent_died_before_it_asked_to_die_with_it_kills_itself() {
+        let _alone = crate::os::alone();
         let not_its_parent = own_pid() + 1;
         let Side::Parent(pid) = fork().unwrap() else {
             die_with_parent(not_its_parent);
@@ -336,6 +337,7 @@ mod tests {
 
     #[test]
     fn a_child_without_a_pidfd_is_killed_and_reaped_and_a_stranger_is_let_be() {
+        let _alone = crate::os::alone();
         let Side::Parent(pid) = fork().unwrap() else {
             loop {
                 std::thread::park();

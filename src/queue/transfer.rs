@@ -391,32 +391,3 @@ fn too_long(length: usize, most: u64) -> Error {
         format!("a message of {length} bytes does not fit the queue's blocks of {most} bytes"),
     )
 }
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use crate::error::ErrorKind;
-    use crate::queue::error::PushError;
-    use crate::queue::{Queue, QueueOptions, WhenFull};
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    #[test]
-    fn a_ring_that_is_full_for_producers_and_empty_for_consumers_is_corrupt() {
-        let options = QueueOptions::new(2).message_max(8).when_full(WhenFull::Overwrite);
-        let queue = Queue::<[u8]>::with_options(&options).unwrap();
-        (0..3).for_each(|_| queue.push(b"item").unwrap());
-        // Once round and one further: the slot at the tail, (1, 1), holds the oldest item. Now the slot before it
-        // waits, and the head's hint is there.
-        let parts = &queue.core.parts;
-        let slots: &[AtomicU64] = parts.slots();
-        slots[0].fetch_and(!1, Ordering::Relaxed);
-        parts.header.head.0.store(1 << 1, Ordering::Relaxed);
-        let free = queue.audit().unwrap().free;
-        for _ in 0..3 {
-            match queue.try_push(b"more") {
-                Err(PushError::Failed((), error)) => assert_eq!(error.kind(), ErrorKind::Corrupt),
-                other => panic!("{other:?}"),
-            }
-        }
-        assert_eq!(queue.audit().unwrap().free, free, "the block for it is free again");
-    }
-}
