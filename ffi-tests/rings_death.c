@@ -100,12 +100,12 @@ static void in_hand(void) {
     SAME(count, 1);
     SAME(*(const int64_t *)view, 2);
     OK(mpshm_ring_deliveries(r, &deliveries));
-    SAME(deliveries, 3);
+    SAME(deliveries, 2); /* what was not released was not worked on */
     OK(mpshm_ring_release(r, 0));
     OK(mpshm_ring_claim(r, 4, 0, &view, &count));
     SAME(count, 1);
     OK(mpshm_ring_deliveries(r, &deliveries));
-    SAME(deliveries, 4);
+    SAME(deliveries, 2);
     OK(mpshm_ring_release(r, 1));
     OK(mpshm_ring_claim(r, 4, 0, &view, &count));
     SAME(count, 2);

@@ -147,7 +147,7 @@ impl ReadEnd {
     /// or bytes it is, and the how-manieth time it is handed out. Waits if there is a deadline.
     #[inline]
     pub(crate) fn claim_items(&mut self, most: usize, deadline: Option<Deadline>) -> Done<Claimed> {
-        if self.core.is_framed() {
+        if self.core.is_framed() && most > 0 {
             return self.front_message(deadline, true);
         }
         self.claimable(most as u64, deadline)?;
