@@ -563,7 +563,12 @@ pub unsafe extern "C" fn mpshm_ring_claim(
         ring.check_unclaimed()?;
         let until: Option<Deadline> =
             (timeout_ns != 0).then(|| deadline(timeout_ns)).transpose()?;
-        let claimed = ring.reader.claim_items(most, until);
+        let claimed = if ring.core().is_framed() && most > 0 {
+            ring.reader.front_message(until, true)
+        } else {
+            let size = ring.core().shape.plan.size;
+            ring.reader.claim_items(size.into(), most, until)
+        };
         let claimed = claimed.map_err(|failure| refused(failure, false, until.is_some()))?;
         ring.claimed = Some(claimed);
         // SAFETY: checked above.

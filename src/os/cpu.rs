@@ -1,4 +1,4 @@
-//! How many processors this process may run on.
+//! The processor: how many there are for this process, and lines of its cache that are asked for ahead of their use.
 
 /// The size of the affinity mask; 1 where the kernel does not tell.
 pub(crate) fn cpus_allowed() -> usize {
@@ -10,4 +10,31 @@ pub(crate) fn cpus_allowed() -> usize {
         }
         libc::CPU_COUNT(&set).max(1) as usize
     }
+}
+
+/// Bytes of a line of the cache.
+pub(crate) const CACHE_LINE: u64 = 64;
+
+/// The line of `place` will be read soon. Any address may be asked for.
+#[inline(always)]
+pub(crate) fn prefetch_to_read(place: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
+/// The line of `place` will be written soon. Any address may be asked for.
+#[inline(always)]
+pub(crate) fn prefetch_to_write(place: *mut u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which never faults; processors that do not know it take it for one that does nothing.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) place, options(nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
 }

@@ -173,7 +173,7 @@ impl RingProducer<[u8]> {
     ///
     /// # Errors
     /// Those of [`try_push`](Self::try_push).
-    #[inline]
+    #[inline(always)]
     pub fn try_reserve(&mut self, length: usize) -> Reserved<'_> {
         self.reserved(length, None)
     }
@@ -208,7 +208,7 @@ impl RingProducer<[u8]> {
         self.reserved(length, Some(deadline.into()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn reserved(&mut self, length: usize, deadline: Option<Deadline>) -> Reserved<'_> {
         let room = self.end.room_for_one(self.end.core.bytes_of(length), deadline);
         room.map_err(|failure| failure.push(()))?;
@@ -338,7 +338,7 @@ impl RingConsumer<[u8]> {
     ///
     /// # Errors
     /// `Empty`, `Closed`, `PeerDead`, `Failed` (with `Invalid` in a ring that overwrites).
-    #[inline]
+    #[inline(always)]
     pub fn try_claim(&mut self) -> Popped<RingClaim<'_, u8>> {
         self.claimed(None)
     }
@@ -359,9 +359,9 @@ impl RingConsumer<[u8]> {
         self.claimed(Some(deadline.into()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn claimed(&mut self, deadline: Option<Deadline>) -> Popped<RingClaim<'_, u8>> {
-        let claimed = self.end.claim_items(1, deadline).map_err(Failure::pop)?;
+        let claimed = self.end.front_message(deadline, true).map_err(Failure::pop)?;
         Ok(RingClaim::new(&mut self.end, claimed))
     }
 

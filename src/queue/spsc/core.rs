@@ -109,8 +109,18 @@ impl Core {
 
     /// Where position 0 would be, so that `position`, and what follows up to the size of the storage, is as far behind
     /// it as its number says. An address to reckon with, not to go to.
+    #[cold]
     pub(super) fn base(&self, position: u64) -> *mut u8 {
         self.at(position).wrapping_sub(position as usize)
+    }
+
+    /// The same, where `base` was right for an earlier position.
+    #[inline]
+    pub(super) fn rebase(&self, base: *mut u8, position: u64) -> *mut u8 {
+        let place = base.wrapping_add(position as usize) as usize;
+        let first_copy =
+            place.wrapping_sub(self.mirror.start() as usize) < self.shape.bytes as usize;
+        if first_copy { base } else { self.base(position) }
     }
 
     #[inline]
@@ -119,16 +129,24 @@ impl Core {
     }
 
     /// Bytes of the record at `position`, of which `available` can be read; `None` when that is impossible.
-    #[inline]
     pub(super) fn record_at(&self, position: u64, available: u64) -> Option<u64> {
+        // SAFETY: where the position lies.
+        unsafe { self.record_in(self.at(position), available) }
+    }
+
+    /// The same for the record at `place`.
+    ///
+    /// # Safety
+    /// `place` is that of a position in the storage.
+    #[inline]
+    pub(super) unsafe fn record_in(&self, place: *const u8, available: u64) -> Option<u64> {
         let size = match self.shape.plan.size {
             0 => {
-                if !self.is_sound(position) {
+                if place.addr() as u64 % PREFIX != 0 {
                     return None;
                 }
                 // SAFETY: eight bytes, aligned, inside the storage.
-                let length =
-                    unsafe { (*self.at(position).cast::<AtomicU64>()).load(Ordering::Relaxed) };
+                let length = unsafe { (*place.cast::<AtomicU64>()).load(Ordering::Relaxed) };
                 if length > available {
                     return None;
                 }

@@ -78,6 +78,10 @@ pub(crate) struct Cursors<'a> {
 }
 
 impl Cursors<'_> {
+    fn overwrites(&self) -> bool {
+        self.whole > self.limit
+    }
+
     /// Whether the stream has an end, or will have as soon as somebody needs to know.
     #[inline]
     pub(crate) fn is_closing(&self) -> bool {
@@ -144,18 +148,20 @@ pub(crate) struct Writer {
     tail: u64,
     /// Up to where the tail may go without a look at the head.
     until: u64,
+    /// The ring's; 0 in a ring that overwrites, which looks before each record.
+    limit: u64,
 }
 
 impl Writer {
     /// One that has not begun.
     pub(crate) fn new() -> Self {
-        Self { tail: 0, until: 0 }
+        Self { tail: 0, until: 0, limit: 0 }
     }
 
     /// Takes up where the last writer left off.
     pub(crate) fn start(shared: Cursors<'_>) -> Self {
         let tail = shared.tail.load(Ordering::Acquire);
-        Self { tail, until: tail }
+        Self { tail, until: tail, limit: if shared.overwrites() { 0 } else { shared.limit } }
     }
 
     #[inline]
@@ -167,6 +173,17 @@ impl Writer {
     #[inline]
     pub(crate) fn room(&self) -> u64 {
         self.until.wrapping_sub(self.tail)
+    }
+
+    /// Looks whether there is room for `count` bytes in a ring that is open; decides nothing else.
+    #[inline]
+    pub(crate) fn glance(&mut self, head: &AtomicU64, items: &EventCount, count: u64) -> bool {
+        let head = head.load(Ordering::Acquire); // E2
+        let sound = self.tail.wrapping_sub(head) <= self.limit && !items.is_flagged();
+        if sound {
+            self.until = head.wrapping_add(self.limit);
+        }
+        sound && self.room() >= count
     }
 
     /// Finds room for `count` bytes at least; says for how many. A ring that overwrites is asked with
@@ -262,19 +279,22 @@ pub(crate) struct Reader {
     head: u64,
     /// The tail, as far as it has been seen.
     known: u64,
+    /// Bytes that may be in the ring; 0 in a ring that overwrites, which looks before each record.
+    whole: u64,
 }
 
 impl Reader {
     /// One that has not begun.
     pub(crate) fn new() -> Self {
-        Self { head: 0, known: 0 }
+        Self { head: 0, known: 0, whole: 0 }
     }
 
     /// Takes up where the last reader left off; what that had been handed in place it drops if `drops`, and says how
     /// many bytes that was.
     pub(crate) fn start(shared: Cursors<'_>, drops: bool) -> Result<(Self, u64), Refusal> {
         let (head, known) = shared.span()?;
-        let mut reader = Self { head, known };
+        let whole = if shared.overwrites() { 0 } else { shared.whole };
+        let mut reader = Self { head, known, whole };
         let dropped = if drops { reader.handed_out(shared) } else { 0 };
         if dropped > 0 {
             reader.consume(shared.head, shared.space, dropped);
@@ -291,6 +311,19 @@ impl Reader {
     #[inline]
     pub(crate) fn available(&self) -> u64 {
         self.known.wrapping_sub(self.head)
+    }
+
+    /// Looks whether `count` bytes can be read in a ring that is open; decides nothing else.
+    #[inline]
+    pub(crate) fn glance(&mut self, tail: &AtomicU64, items: &EventCount, count: u64) -> bool {
+        let tail = tail.load(Ordering::Acquire); // E1
+        barrier::light(); // E3, as in `readable`
+        let available = tail.wrapping_sub(self.head);
+        let sound = available <= self.whole && !items.is_flagged();
+        if sound {
+            self.known = tail;
+        }
+        sound && available >= count
     }
 
     /// Looks how many bytes can be read; never 0.

@@ -4,7 +4,6 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::plain::Pod;
-use crate::os::fork;
 use crate::queue::error::{Failure, PushError};
 use crate::queue::spsc::read_end::{Claimed, ReadEnd};
 use crate::queue::spsc::write_end::WriteEnd;
@@ -29,18 +28,18 @@ pub struct RingReservation<'r, T: Pod> {
     end: &'r mut WriteEnd,
     start: *mut T,
     length: usize,
-    process: u32,
 }
 
 impl<'r, T: Pod> RingReservation<'r, T> {
     /// There is room for the bytes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(end: &'r mut WriteEnd, length: usize) -> Self {
         let start = end.first();
-        Self { end, start: start.cast(), length, process: fork::generation() }
+        Self { end, start: start.cast(), length }
     }
 
     /// Where to write: [`len`](Self::len) items.
+    #[inline]
     #[must_use]
     pub fn as_mut_ptr(&mut self) -> *mut T {
         self.start
@@ -73,7 +72,7 @@ impl<'r, T: Pod> RingReservation<'r, T> {
     /// nothing is written then.
     pub fn write_at(&mut self, index: usize, items: &[T]) -> Result<()> {
         check_range(index, items.len(), self.length, "reserved")?;
-        check_process(self.process, "reservation")?;
+        check_process(self.end.is_here(), "reservation")?;
         // SAFETY: inside the room, which is this process's, as just checked.
         unsafe { self.start.add(index).copy_from_nonoverlapping(items.as_ptr(), items.len()) };
         Ok(())
@@ -83,6 +82,7 @@ impl<'r, T: Pod> RingReservation<'r, T> {
     ///
     /// # Safety
     /// Every process that has the segment mapped keeps to the protocol: none but the producer writes there.
+    #[inline]
     pub unsafe fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: inside the room; any bytes are a `T`; exclusive by the caller's word and ours.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.length) }
@@ -93,7 +93,7 @@ impl<'r, T: Pod> RingReservation<'r, T> {
     ///
     /// # Errors
     /// The reservation comes back: `Closed`, or `Failed` with `TooBig` when `count` is more than was reserved.
-    #[inline]
+    #[inline(always)]
     pub fn commit(self, count: usize) -> std::result::Result<(), PushError<Self>> {
         match self.put(count) {
             Ok(()) => Ok(()),
@@ -101,10 +101,11 @@ impl<'r, T: Pod> RingReservation<'r, T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn put(self, count: usize) -> std::result::Result<(), (Self, Failure)> {
         let checked = check_range(0, count, self.length, "reserved");
-        if let Err(error) = checked.and_then(|()| check_process(self.process, "reservation")) {
+        if let Err(error) = checked.and_then(|()| check_process(self.end.is_here(), "reservation"))
+        {
             return Err((self, error.into()));
         }
         match self.end.commit_items(count) {
@@ -135,27 +136,29 @@ impl<'r, T: Pod> RingReservation<'r, T> {
 pub struct RingClaim<'r, T: Pod> {
     end: &'r mut ReadEnd,
     claimed: Claimed,
-    process: u32,
     items: PhantomData<T>,
 }
 
 impl<'r, T: Pod> RingClaim<'r, T> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(end: &'r mut ReadEnd, claimed: Claimed) -> Self {
-        Self { end, claimed, process: fork::generation(), items: PhantomData }
+        Self { end, claimed, items: PhantomData }
     }
 
+    #[inline]
     fn start(&self) -> *const T {
         self.claimed.start.cast()
     }
 
     /// The first item; [`len`](Self::len) items can be read.
+    #[inline]
     #[must_use]
     pub fn as_ptr(&self) -> *const T {
         self.start()
     }
 
     /// Items that are claimed; bytes of the message.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.claimed.count
@@ -213,6 +216,7 @@ impl<'r, T: Pod> RingClaim<'r, T> {
     ///
     /// # Safety
     /// Every process that has the segment mapped keeps to the protocol: none writes to what is in the ring.
+    #[inline]
     #[must_use]
     pub unsafe fn as_slice(&self) -> &[T] {
         // SAFETY: inside the claim; unchanging by the caller's word.
@@ -220,9 +224,10 @@ impl<'r, T: Pod> RingClaim<'r, T> {
     }
 
     /// Ends the claim: all of it is consumed.
-    #[inline]
-    pub fn release(self) {
-        drop(self);
+    #[inline(always)]
+    pub fn release(mut self) {
+        self.consume(self.claimed.bytes);
+        std::mem::forget(self);
     }
 
     /// Ends the claim: the items stay in the ring, and come again, marked.
@@ -230,10 +235,10 @@ impl<'r, T: Pod> RingClaim<'r, T> {
         std::mem::forget(self);
     }
 
-    #[inline]
+    #[inline(always)]
     fn consume(&mut self, bytes: u64) {
         // In a forked child the claim is the parent's.
-        if self.process == fork::generation() {
+        if self.end.is_here() {
             self.end.consume(bytes);
             if bytes < self.claimed.bytes || self.claimed.deliveries > 1 {
                 self.end.unclaim(self.claimed.deliveries);
@@ -282,22 +287,28 @@ macro_rules! debug {
 debug!(RingReservation);
 debug!(RingClaim);
 
+#[inline(always)]
 fn check_range(index: usize, count: usize, length: usize, what: &str) -> Result<()> {
-    if index.checked_add(count).is_none_or(|end| end > length) {
-        return Err(Error::new(
-            ErrorKind::TooBig,
-            format!("{count} items at {index}: only {length} are {what}"),
-        ));
-    }
-    Ok(())
-}
-
-fn check_process(process: u32, what: &str) -> Result<()> {
-    if process == fork::generation() {
+    if index.checked_add(count).is_some_and(|end| end <= length) {
         return Ok(());
     }
-    Err(Error::new(
+    Err(out_of_range(index, count, length, what))
+}
+
+#[cold]
+fn out_of_range(index: usize, count: usize, length: usize, what: &str) -> Error {
+    Error::new(ErrorKind::TooBig, format!("{count} items at {index}: only {length} are {what}"))
+}
+
+#[inline(always)]
+fn check_process(is_here: bool, what: &str) -> Result<()> {
+    if is_here { Ok(()) } else { Err(forked(what)) }
+}
+
+#[cold]
+fn forked(what: &str) -> Error {
+    Error::new(
         ErrorKind::Forked,
         format!("the {what} belongs to the parent process and cannot be used in a forked child"),
-    ))
+    )
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::clock::Deadline;
+use crate::os::cpu::{self, CACHE_LINE};
 use crate::os::fork;
 use crate::queue::core::tally;
 use crate::queue::error::Failure;
@@ -13,13 +14,14 @@ use crate::queue::spsc::options::RingOptions;
 use crate::queue::spsc::role;
 use crate::queue::spsc::station::{Station, wait};
 use crate::queue::spsc::words;
+use crate::queue::spsc::write_end::AHEAD;
 use crate::wait::eventcount::Look;
 
 /// The reading end.
 pub(crate) struct ReadEnd {
     reader: Reader,
     /// See [`Core::base`]; for all positions that the reader knows of.
-    base: *const u8,
+    base: *mut u8,
     station: Station,
     pub core: Core,
 }
@@ -35,6 +37,12 @@ impl ReadEnd {
     #[inline]
     pub(crate) fn ready(&mut self) -> Result<()> {
         if self.station.is_ready() { Ok(()) } else { self.take() }
+    }
+
+    /// Whether this process is the one that has the role.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        self.station.is_ready()
     }
 
     #[cold]
@@ -66,9 +74,40 @@ impl ReadEnd {
         self.base.wrapping_add(self.reader.head() as usize)
     }
 
+    /// Whether this process has the role, and knows of `count` bytes: then they can be read, contiguous.
+    #[inline(always)]
+    fn has(&self, count: u64) -> bool {
+        self.station.is_ready() && self.reader.available() >= count
+    }
+
+    /// Whether there are `count` bytes as is seen at a glance; says false also where only a longer look tells.
+    #[inline]
+    fn glance(&mut self, count: u64) -> bool {
+        let header = self.core.header;
+        self.base = self.core.rebase(self.base, self.reader.head());
+        self.station.is_ready() && self.reader.glance(&header.tail.0, &header.events.items, count)
+    }
+
+    /// Where a record reaches into another line, one that lies further on is asked for: the writer had it last.
+    #[inline(always)]
+    fn fetch_ahead(&self, count: u64) {
+        if self.reader.head() % CACHE_LINE < count && self.reader.available() >= AHEAD + CACHE_LINE
+        {
+            cpu::prefetch_to_read(self.place().wrapping_add(AHEAD as usize));
+        }
+    }
+
     /// Bytes that can be read, contiguous: at least one record's.
     #[inline]
     pub(crate) fn available(&mut self) -> Done<u64> {
+        if self.has(1) { Ok(self.reader.available()) } else { self.available_slowly() }
+    }
+
+    #[cold]
+    fn available_slowly(&mut self) -> Done<u64> {
+        if self.glance(1) {
+            return Ok(self.reader.available());
+        }
         self.ready()?;
         match self.reader.available() {
             0 => self.look(),
@@ -78,28 +117,26 @@ impl ReadEnd {
 
     #[cold]
     fn look(&mut self) -> Done<u64> {
-        self.base = self.core.base(self.reader.head());
+        self.base = self.core.rebase(self.base, self.reader.head());
         self.reader.look(self.core.cursors()).map_err(failure)
     }
 
     /// The same, after another look when that is less than `wanted`.
     #[inline]
     pub(crate) fn available_up_to(&mut self, wanted: u64) -> Done<u64> {
-        let known = self.available()?;
-        if known >= wanted { Ok(known) } else { self.look() }
-    }
-
-    /// Bytes that can be claimed; waited for if there is a deadline.
-    #[inline]
-    pub(crate) fn claimable(&mut self, most: u64, deadline: Option<Deadline>) -> Done<u64> {
-        if self.station.is_ready() && self.reader.available() > 0 && most > 0 {
+        if self.has(wanted) || self.glance(wanted) {
             return Ok(self.reader.available());
         }
-        self.claimable_slowly(most, deadline)
+        self.available()?;
+        self.look()
     }
 
-    #[cold]
-    fn claimable_slowly(&mut self, most: u64, deadline: Option<Deadline>) -> Done<u64> {
+    /// Sees to it that there is something to claim; waits for it if there is a deadline.
+    #[inline(never)]
+    fn claimable(&mut self, most: usize, deadline: Option<Deadline>) -> Done<()> {
+        if most > 0 && self.glance(1) {
+            return Ok(());
+        }
         if self.core.overwrites() {
             return Err(RingOptions::no_claims().into());
         }
@@ -108,9 +145,10 @@ impl ReadEnd {
             return Err(Error::new(ErrorKind::Invalid, text).into());
         }
         match deadline {
-            Some(deadline) => self.wait(deadline, Self::available_or_dead),
-            None => self.available_or_dead(),
-        }
+            Some(deadline) => self.wait(deadline, Self::available_or_dead)?,
+            None => self.available_or_dead()?,
+        };
+        self.look().map(|_| ())
     }
 
     /// The oldest byte's place in the order of all bytes.
@@ -121,7 +159,8 @@ impl ReadEnd {
     /// Bytes of the record at the front; there is one.
     #[inline]
     pub(crate) fn record(&self, available: u64) -> Done<u64> {
-        let record = self.core.record_at(self.reader.head(), available);
+        // SAFETY: the head's place.
+        let record = unsafe { self.core.record_in(self.place(), available) };
         record.ok_or_else(|| Failure::Failed(corrupt()))
     }
 
@@ -133,27 +172,35 @@ impl ReadEnd {
     }
 
     /// `bytes`, of one or several records, are going to be handed out in place; says for the how-manieth time.
-    #[inline]
+    #[inline(always)]
     fn claim(&mut self, bytes: u64) -> u64 {
         let times = self.reader.claim(self.core.cursors(), bytes);
         if times > 1 {
-            let each = u64::from(self.core.shape.plan.size);
-            tally(&self.core.header.tallies.redelivered, bytes.checked_div(each).unwrap_or(1));
+            self.redelivered(bytes);
         }
         times
     }
 
-    /// Claims items at the front, `most` at most, or the first message: what it takes, where it begins, how many items
-    /// or bytes it is, and the how-manieth time it is handed out. Waits if there is a deadline.
-    #[inline]
-    pub(crate) fn claim_items(&mut self, most: usize, deadline: Option<Deadline>) -> Done<Claimed> {
-        if self.core.is_framed() && most > 0 {
-            return self.front_message(deadline, true);
+    #[cold]
+    fn redelivered(&self, bytes: u64) {
+        let each = u64::from(self.core.shape.plan.size);
+        tally(&self.core.header.tallies.redelivered, bytes.checked_div(each).unwrap_or(1));
+    }
+
+    /// Claims items of `size` at the front, `most` at most: what it takes, where it begins, how many items it is, and
+    /// the how-manieth time it is handed out. Waits if there is a deadline.
+    #[inline(always)]
+    pub(crate) fn claim_items(
+        &mut self,
+        size: u64,
+        most: usize,
+        deadline: Option<Deadline>,
+    ) -> Done<Claimed> {
+        let wanted = (most as u64).saturating_mul(size);
+        if most == 0 || !(self.has(wanted) || self.glance(wanted)) {
+            self.claimable(most, deadline)?;
         }
-        self.claimable(most as u64, deadline)?;
-        let wanted = self.core.bytes_of(most);
-        let size = u64::from(self.core.shape.plan.size);
-        let there = self.available_up_to(wanted)?.min(wanted);
+        let there = self.reader.available().min(wanted);
         let whole = |bytes: u64| bytes - bytes % size;
         let before = whole(self.reader.handed_out(self.core.cursors()));
         let bytes = if before == 0 { whole(there) } else { whole(there).min(before) };
@@ -165,14 +212,16 @@ impl ReadEnd {
     }
 
     /// The first message, claimed if `claims`; waited for if there is a deadline.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn front_message(
         &mut self,
         deadline: Option<Deadline>,
         claims: bool,
     ) -> Done<Claimed> {
-        let available = self.claimable(1, deadline)?;
-        let bytes = self.record(available)?;
+        if !self.has(1) {
+            self.claimable(1, deadline)?;
+        }
+        let bytes = self.record(self.reader.available())?;
         // SAFETY: a record of so many bytes can be read there.
         let (start, count) = unsafe { message(self.place(), bytes) }?;
         let deliveries = if claims { self.claim(bytes) } else { 0 };
@@ -190,7 +239,7 @@ impl ReadEnd {
         &mut self,
         mut read: impl FnMut(*const u8, u64) -> Done<T>,
     ) -> Done<T> {
-        if self.station.is_ready() && self.reader.available() > 0 {
+        if self.has(1) {
             return self.read_one(&mut read);
         }
         self.try_read_slowly(&mut read)
@@ -199,7 +248,8 @@ impl ReadEnd {
     /// The same for an item of a known size.
     #[inline(always)]
     pub(crate) fn try_read_item<T>(&mut self, size: u64, read: impl Fn(*const u8) -> T) -> Done<T> {
-        if self.station.is_ready() && self.reader.available() >= size {
+        if self.has(size) {
+            self.fetch_ahead(size);
             let value = read(self.place());
             self.consume(size);
             return Ok(value);
@@ -207,9 +257,11 @@ impl ReadEnd {
         self.try_read_slowly(&mut |place, _| Ok(read(place)))
     }
 
-    #[cold]
     #[inline(never)]
     fn try_read_slowly<T>(&mut self, read: &mut impl FnMut(*const u8, u64) -> Done<T>) -> Done<T> {
+        if self.glance(1) {
+            return self.read_one(read);
+        }
         if self.core.overwrites() {
             return self.read_overwritten(read);
         }
@@ -220,6 +272,7 @@ impl ReadEnd {
     #[inline(always)]
     fn read_one<T>(&mut self, read: &mut impl FnMut(*const u8, u64) -> Done<T>) -> Done<T> {
         let count = self.record(self.reader.available())?;
+        self.fetch_ahead(count);
         let value = read(self.place(), count)?;
         self.consume(count);
         Ok(value)

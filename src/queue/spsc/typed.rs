@@ -198,7 +198,7 @@ impl<T: Pod> RingProducer<T> {
     /// # Errors
     /// `Full`, `Closed`, `PeerDead`, `Failed` (with `TooBig` when the ring is smaller than that, `Busy` when somebody
     /// else is the producer).
-    #[inline]
+    #[inline(always)]
     pub fn try_reserve(&mut self, count: usize) -> Reserved<'_, T> {
         self.reserved(count, None)
     }
@@ -223,7 +223,7 @@ impl<T: Pod> RingProducer<T> {
         self.reserved(count, Some(deadline.into()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn reserved(&mut self, count: usize, deadline: Option<Deadline>) -> Reserved<'_, T> {
         let bytes = (count as u64).saturating_mul(Self::SIZE);
         let room = self.end.room_for_one(bytes, deadline);
@@ -359,7 +359,7 @@ impl<T: Pod> RingConsumer<T> {
     ///
     /// # Errors
     /// `Empty`, `Closed`, `PeerDead`, `Failed` (with `Invalid` for 0 items, and in a ring that overwrites).
-    #[inline]
+    #[inline(always)]
     pub fn try_claim(&mut self, most: usize) -> Popped<RingClaim<'_, T>> {
         self.claimed(most, None)
     }
@@ -395,9 +395,9 @@ impl<T: Pod> RingConsumer<T> {
         self.claimed(most, Some(deadline.into()))
     }
 
-    #[inline]
+    #[inline(always)]
     fn claimed(&mut self, most: usize, deadline: Option<Deadline>) -> Popped<RingClaim<'_, T>> {
-        let claimed = self.end.claim_items(most, deadline).map_err(Failure::pop)?;
+        let claimed = self.end.claim_items(Self::SIZE, most, deadline).map_err(Failure::pop)?;
         Ok(RingClaim::new(&mut self.end, claimed))
     }
 

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::clock::Deadline;
+use crate::os::cpu::{self, CACHE_LINE};
 use crate::os::fork;
 use crate::queue::core::tally;
 use crate::queue::error::Failure;
@@ -16,6 +17,9 @@ use crate::queue::spsc::shape::PREFIX;
 use crate::queue::spsc::station::{Station, wait};
 use crate::queue::spsc::words;
 use crate::wait::eventcount::Look;
+
+/// So many bytes ahead of where it is written or read, lines are fetched: the other side had them last. Found by trial.
+pub(super) const AHEAD: u64 = 4 * CACHE_LINE;
 
 /// The writing end.
 pub(crate) struct WriteEnd {
@@ -38,6 +42,12 @@ impl WriteEnd {
     #[inline]
     pub(crate) fn ready(&mut self) -> Result<()> {
         if self.station.is_ready() { Ok(()) } else { self.take() }
+    }
+
+    /// Whether this process is the one that has the role.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        self.station.is_ready()
     }
 
     #[cold]
@@ -67,12 +77,42 @@ impl WriteEnd {
         self.place().wrapping_add(if self.core.is_framed() { PREFIX as usize } else { 0 })
     }
 
+    /// Whether this process has the role, and knows of room for `count` bytes: then the writing may begin.
+    #[inline(always)]
+    fn has_room(&self, count: u64) -> bool {
+        self.station.is_ready() && self.writer.room() >= count
+    }
+
+    /// Whether there is room for `count` bytes as is seen at a glance; says false also where only a longer look tells.
+    #[inline]
+    fn glance(&mut self, count: u64) -> bool {
+        let header = self.core.header;
+        self.base = self.core.rebase(self.base, self.writer.tail());
+        self.station.is_ready()
+            && self.writer.glance(&header.reader.head, &header.events.items, count)
+    }
+
     /// Room for `count` bytes at least, contiguous; says for how many.
     #[inline]
     pub(crate) fn room(&mut self, count: u64) -> Done<u64> {
+        if self.has_room(count) { Ok(self.writer.room()) } else { self.room_slowly(count) }
+    }
+
+    #[cold]
+    fn room_slowly(&mut self, count: u64) -> Done<u64> {
+        if self.glance(count) {
+            return Ok(self.writer.room());
+        }
         self.ready()?;
-        let room = self.writer.room();
-        if room >= count { Ok(room) } else { self.look(count) }
+        self.look(count)
+    }
+
+    /// Where a record reaches into another line, one that lies further on is asked for: the reader had it last.
+    #[inline(always)]
+    fn fetch_ahead(&self, count: u64) {
+        if self.writer.tail() % CACHE_LINE < count && self.writer.room() >= AHEAD + CACHE_LINE {
+            cpu::prefetch_to_write(self.place().wrapping_add(AHEAD as usize));
+        }
     }
 
     #[cold]
@@ -80,7 +120,7 @@ impl WriteEnd {
         if count > self.longest() {
             return Err(self.too_big(count).into());
         }
-        self.base = self.core.base(self.writer.tail());
+        self.base = self.core.rebase(self.base, self.writer.tail());
         let shared = self.core.cursors();
         if !self.core.overwrites() {
             return self.writer.look(shared, count).map_err(failure);
@@ -108,7 +148,7 @@ impl WriteEnd {
     }
 
     /// Makes `count` items, or a message of `count` bytes, visible, which have been written where they belong.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn commit_items(&mut self, count: usize) -> Done<()> {
         if self.core.is_framed() {
             // SAFETY: the record begins here, aligned to eight; its room is ours.
@@ -132,16 +172,20 @@ impl WriteEnd {
     /// One record of `count` bytes, written by `fill`.
     #[inline(always)]
     pub(crate) fn try_write(&mut self, count: u64, fill: impl FnOnce(*mut u8)) -> Done<()> {
-        if self.station.is_ready() && self.writer.room() >= count {
+        if self.has_room(count) {
+            self.fetch_ahead(count);
             fill(self.place());
             return self.commit(count);
         }
         self.try_write_slowly(count, fill)
     }
 
-    #[cold]
     #[inline(never)]
     fn try_write_slowly(&mut self, count: u64, fill: impl FnOnce(*mut u8)) -> Done<()> {
+        if self.glance(count) {
+            fill(self.place());
+            return self.commit(count);
+        }
         if let Err(failure) = self.room(count) {
             self.or_dead(failure, count, false)?;
         }
@@ -172,18 +216,24 @@ impl WriteEnd {
     }
 
     /// Room for `count` bytes, contiguous, to be committed at once; waited for if there is a deadline.
-    #[inline]
-    pub(crate) fn room_for_one(&mut self, count: u64, deadline: Option<Deadline>) -> Done<u64> {
-        if self.station.is_ready() && self.writer.room() >= count {
-            return Ok(count);
+    #[inline(always)]
+    pub(crate) fn room_for_one(&mut self, count: u64, deadline: Option<Deadline>) -> Done<()> {
+        if self.has_room(count) || self.glance(count) {
+            return Ok(());
         }
-        self.wait_if(count, deadline, |end| match end.room(count) {
+        self.room_for_one_slowly(count, deadline)
+    }
+
+    #[inline(never)]
+    fn room_for_one_slowly(&mut self, count: u64, deadline: Option<Deadline>) -> Done<()> {
+        let room = self.wait_if(count, deadline, |end| match end.room(count) {
             Err(failure) => {
                 end.or_dead(failure, count, false)?;
                 end.room(count)
             }
             found => found,
-        })
+        });
+        room.map(|_| ())
     }
 
     /// Waits where there is a deadline, else does not.
