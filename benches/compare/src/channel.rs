@@ -5,6 +5,7 @@
 
 use crate::Result;
 use crossbeam_utils::Backoff;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Bytes of the numbers that messages are made of.
@@ -76,6 +77,14 @@ pub const fn capacity(bytes: usize) -> usize {
 #[inline]
 pub fn sum(words: &[u64]) -> u64 {
     words.iter().fold(0, |sum: u64, word| sum.wrapping_add(*word))
+}
+
+/// Writes the numbers from `first` on.
+#[inline]
+pub fn fill(places: &mut [MaybeUninit<u64>], first: u64) {
+    for (place, number) in places.iter_mut().zip(first..) {
+        place.write(number);
+    }
 }
 
 /// The words as bytes.

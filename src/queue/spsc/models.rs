@@ -67,7 +67,7 @@ impl Heap {
     }
 
     fn push(&self, writer: &mut Writer, value: u64) -> Result<(), Refusal> {
-        if writer.room() < 1 {
+        if writer.room() < 1 && !writer.glance(&self.head, &self.items, 1) {
             writer.look(self.cursors(), 1)?;
         }
         self.cell(writer.tail()).with_mut(|cell| {
@@ -85,7 +85,7 @@ impl Heap {
     }
 
     fn front(&self, reader: &mut Reader) -> Result<u64, Refusal> {
-        if reader.available() == 0 {
+        if reader.available() == 0 && !reader.glance(&self.tail, &self.items, 1) {
             reader.look(self.cursors())?;
         }
         Ok(self.cell(reader.head()).with(|cell| {

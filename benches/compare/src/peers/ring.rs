@@ -1,7 +1,7 @@
 //! mpshm's rings: one producer, one consumer, between processes.
 
 use crate::Result;
-use crate::channel::{Channel, Pop, Push, WORD, bytes, capacity, sum, until};
+use crate::channel::{Channel, Pop, Push, WORD, bytes, capacity, fill, sum, until};
 use mpshm::{Ring, RingConsumer, RingProducer};
 use std::ops::Range;
 
@@ -83,12 +83,12 @@ impl Push for SlicesEnd<RingProducer<u64>> {
             until(|| {
                 let mut slice = self.end.try_reserve(count).ok()?;
                 // SAFETY: room for so many, which is this producer's until the commit.
-                unsafe { std::slice::from_raw_parts_mut(slice.as_mut_ptr(), count) }
-                    .iter_mut()
-                    .zip(&mut numbers)
-                    .for_each(|(place, number)| *place = number);
+                let places =
+                    unsafe { std::slice::from_raw_parts_mut(slice.as_mut_ptr().cast(), count) };
+                fill(places, numbers.start);
                 slice.commit(count).ok()
             });
+            numbers.start += count as u64;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! rtrb: one producer, one consumer, between threads.
 
 use crate::Result;
-use crate::channel::{Channel, Pop, Push, capacity, sum, until};
+use crate::channel::{Channel, Pop, Push, capacity, fill, sum, until};
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::ops::Range;
 use std::sync::Mutex;
@@ -87,14 +87,13 @@ impl Push for SlicesEnd<Producer<u64>> {
             until(|| {
                 let mut chunk = self.0.write_chunk_uninit(count).ok()?;
                 let (first, second) = chunk.as_mut_slices();
-                let places = first.iter_mut().zip(&mut numbers);
-                places.for_each(|(place, number)| _ = place.write(number));
-                let places = second.iter_mut().zip(&mut numbers);
-                places.for_each(|(place, number)| _ = place.write(number));
-                // SAFETY: there are as many numbers left as the chunk has places.
+                fill(first, numbers.start);
+                fill(second, numbers.start + first.len() as u64);
+                // SAFETY: all of it has been written.
                 unsafe { chunk.commit_all() };
                 Some(())
             });
+            numbers.start += count as u64;
         }
     }
 }
