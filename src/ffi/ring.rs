@@ -631,6 +631,7 @@ pub unsafe extern "C" fn mpshm_ring_give_back(ring: *mut mpshm_ring_t) -> c_int 
         let ring = unsafe { given_mut(ring, "ring") }?;
         ring.claim()?;
         ring.claimed = None;
+        ring.reader.give_back();
         Ok(())
     })
 }

@@ -97,6 +97,7 @@ impl<F: Form> Kind for Rings<F> {
             Field::new("head", at + 256, 8),
             Field::new("claimed", at + 264, 8),
             Field::new("times", at + 272, 8),
+            Field::new("held", at + 280, 8),
             Field::new("items", at + 384, 4),
             Field::new("space", at + 388, 4),
             Field::new("end", at + 392, 8),

@@ -1,8 +1,8 @@
 //! What was handed out in place and not released: it comes again, marked, or is gone, as the ring is told.
 
 use crate::common::until;
-use crate::probe::{Count, LONG, for_ever, kill, spawn};
-use mpshm::{Delivery, PopError, Process, Ring, RingConsumer, RingOptions};
+use crate::probe::{Count, LONG, for_ever, is, kill, spawn};
+use mpshm::{Delivery, ErrorKind, PopError, Process, Ring, RingConsumer, RingOptions};
 use std::io::Read;
 
 /// A child that holds something of a consumer's, and does no more; it does so when this returns.
@@ -94,6 +94,29 @@ pub fn what_is_given_back_at_most_once_is_not_what_a_dead_consumer_had() {
     assert_eq!(claimed(&mut consumer, 9), (vec![5, 6], 1), "two are gone with it");
     // What was dropped had been taken out, and counts as popped.
     assert_eq!((ring.len(), ring.counters().dropped, ring.counters().popped), (0, 2, 7));
+    // Given back by one who dies later, with something else in its hands, or nothing: only that is gone.
+    ring.producer().push_many(&[10, 11, 12, 13]).unwrap();
+    drop(consumer);
+    kill(&holder(&ring, |consumer| consumer.claim(3).unwrap().give_back()));
+    kill(&holder(&ring, |consumer| {
+        consumer.claim(3).unwrap().give_back();
+        std::mem::forget(consumer.claim(1).unwrap());
+    }));
+    kill(&holder(&ring, |consumer| consumer.claim(2).unwrap().release_first(1).unwrap()));
+    kill(&holder(&ring, |consumer| {
+        is(consumer.claim(2).unwrap().release_first(3), ErrorKind::TooBig, &["3 items"]);
+    }));
+    let panicking = holder(&ring, |consumer| {
+        let claim = || {
+            let _claim = consumer.claim(2).unwrap();
+            panic!("on purpose");
+        };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(claim)).unwrap_err()
+    });
+    kill(&panicking);
+    let mut consumer = ring.consumer();
+    assert_eq!(consumer.try_pop_many(9), Ok(vec![12, 13]));
+    assert_eq!((ring.counters().dropped, ring.counters().popped), (3, 11));
     // What was not claimed is not lost with a consumer.
     ring.producer().push_many(&[7, 8]).unwrap();
     drop(consumer);

@@ -68,6 +68,7 @@ impl Core {
             head: &header.reader.head,
             claimed: &header.reader.claimed,
             times: &header.reader.times,
+            held: &header.reader.held,
             end: &header.events.end,
             items: &header.events.items,
             space: &header.events.space,

@@ -42,6 +42,7 @@
 //! | writer, behind it | the record is in | – |
 //! | writer that overwrites, behind it | one record more than the capacity | its successor, at its next write |
 //! | reader, before its store of the head | records not taken; marked as redelivered if they were handed out in place | its successor |
+//! | reader, with records in its hands | where they end, so that a ring may drop them, and not what had been given back | its successor |
 //! | closer, between flag and decision | a flag, no end | whoever sees the flag decides |
 //!
 //! # Progress
@@ -65,6 +66,8 @@ pub(crate) struct Cursors<'a> {
     /// Up to where bytes have been handed out in place, and how often that was.
     pub claimed: &'a AtomicU64,
     pub times: &'a AtomicU64,
+    /// Up to where the reader has them in its hands.
+    pub held: &'a AtomicU64,
     /// The end of the stream, plus one; 0 = not decided.
     pub end: &'a AtomicU64,
     /// Readers sleep here; its flag says that the ring is closing.
@@ -289,16 +292,17 @@ impl Reader {
         Self { head: 0, known: 0, whole: 0 }
     }
 
-    /// Takes up where the last reader left off; what that had been handed in place it drops if `drops`, and says how
-    /// many bytes that was.
+    /// Takes up where the last reader left off; what that had in its hands it drops if `drops`, and says how many bytes
+    /// that was.
     pub(crate) fn start(shared: Cursors<'_>, drops: bool) -> Result<(Self, u64), Refusal> {
         let (head, known) = shared.span()?;
         let whole = if shared.overwrites() { 0 } else { shared.whole };
         let mut reader = Self { head, known, whole };
-        let dropped = if drops { reader.handed_out(shared) } else { 0 };
+        let dropped = if drops { reader.up_to(shared.held) } else { 0 };
         if dropped > 0 {
             reader.consume(shared.head, shared.space, dropped);
         }
+        reader.let_go(shared);
         Ok((reader, dropped))
     }
 
@@ -383,8 +387,14 @@ impl Reader {
     /// Bytes at the front that have been handed out in place before, and not been consumed.
     #[inline]
     pub(crate) fn handed_out(&self, shared: Cursors<'_>) -> u64 {
-        let claimed = shared.claimed.load(Ordering::Relaxed);
-        if claimed <= self.head { 0 } else { (claimed - self.head).min(self.available()) }
+        self.up_to(shared.claimed)
+    }
+
+    /// Bytes at the front that lie before a position which stands in the ring.
+    #[inline]
+    fn up_to(&self, position: &AtomicU64) -> u64 {
+        let position = position.load(Ordering::Relaxed);
+        if position <= self.head { 0 } else { (position - self.head).min(self.available()) }
     }
 
     /// The first `count` bytes are going to be handed out in place; says for the how-manieth time. `count` reaches
@@ -396,15 +406,23 @@ impl Reader {
             if again { shared.times.load(Ordering::Relaxed).max(1).wrapping_add(1) } else { 1 };
         // Killed between the two: the old range, and that is empty, or has the old count.
         shared.times.store(times, Ordering::Relaxed);
+        let end = self.head.wrapping_add(count);
         if !again {
-            shared.claimed.store(self.head.wrapping_add(count), Ordering::Relaxed);
+            shared.claimed.store(end, Ordering::Relaxed);
         }
+        shared.held.store(end, Ordering::Relaxed);
         barrier::light(); // before the first byte is seen by anybody
         times
     }
 
+    /// What was handed out is in nobody's hands any more.
+    pub(crate) fn let_go(&self, shared: Cursors<'_>) {
+        shared.held.store(self.head, Ordering::Relaxed);
+    }
+
     /// What is left of what was handed out for the `times`-th time is as it was before that.
     pub(crate) fn unclaim(&self, shared: Cursors<'_>, times: u64) {
+        self.let_go(shared);
         if times > 1 {
             shared.times.store(times - 1, Ordering::Relaxed);
         } else {

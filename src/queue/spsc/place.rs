@@ -232,7 +232,15 @@ impl<'r, T: Pod> RingClaim<'r, T> {
 
     /// Ends the claim: the items stay in the ring, and come again, marked.
     pub fn give_back(self) {
+        self.let_go();
         std::mem::forget(self);
+    }
+
+    fn let_go(&self) {
+        // In a forked child the claim is the parent's.
+        if self.end.is_here() {
+            self.end.give_back();
+        }
     }
 
     #[inline(always)]
@@ -261,6 +269,9 @@ impl<'r, T: Pod> RingClaim<'r, T> {
         } else if checked.is_ok() {
             self.consume((count * size_of::<T>()) as u64);
         }
+        if checked.is_err() {
+            self.let_go();
+        }
         std::mem::forget(self);
         checked
     }
@@ -269,7 +280,9 @@ impl<'r, T: Pod> RingClaim<'r, T> {
 impl<T: Pod> Drop for RingClaim<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if std::thread::panicking() {
+            self.let_go();
+        } else {
             self.consume(self.claimed.bytes);
         }
     }

@@ -228,6 +228,11 @@ impl ReadEnd {
         Ok(Claimed { bytes, start, count, deliveries })
     }
 
+    /// What was claimed stays in the ring, as handed out.
+    pub(crate) fn give_back(&self) {
+        self.reader.let_go(self.core.cursors());
+    }
+
     /// What is left of a claim that was handed out for the `times`-th time is as it was before.
     pub(crate) fn unclaim(&self, times: u64) {
         self.reader.unclaim(self.core.cursors(), times);

@@ -28,6 +28,8 @@ pub(crate) struct ReaderLine {
     /// Up to where bytes were handed out in place, and how often.
     pub claimed: AtomicU64,
     pub times: AtomicU64,
+    /// Up to where the reader has bytes in its hands: nothing is between the head and here when it has none.
+    pub held: AtomicU64,
 }
 
 /// The line that both sides read and seldom write.
