@@ -25,6 +25,14 @@ mod play;
 mod probe;
 #[path = "machine/queues.rs"]
 mod queues;
+#[path = "machine/ring_model.rs"]
+mod ring_model;
+#[path = "machine/ring_steps.rs"]
+mod ring_steps;
+#[path = "machine/ring_worker.rs"]
+mod ring_worker;
+#[path = "machine/rings.rs"]
+mod rings;
 #[path = "machine/spec.rs"]
 mod spec;
 #[path = "machine/steps.rs"]
@@ -34,12 +42,21 @@ mod worker;
 
 fn main() {
     let only = options::word("--only");
-    let (passed, failed) =
-        common::run(tests![queues_and_the_directory_are_as_the_model_says: 600], only.as_deref());
+    let (passed, failed) = common::run(
+        tests![
+            queues_and_the_directory_are_as_the_model_says: 600,
+            rings_are_as_the_model_says: 600,
+        ],
+        only.as_deref(),
+    );
     println!("{passed} passed, {failed} failed");
     std::process::exit(i32::from(failed > 0));
 }
 
 fn queues_and_the_directory_are_as_the_model_says() {
     play::play::<queues::Queues>(1_600);
+}
+
+fn rings_are_as_the_model_says() {
+    play::play::<rings::Rings>(1_600);
 }
