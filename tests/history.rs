@@ -22,6 +22,8 @@ mod disturb;
 mod forms;
 #[path = "history/history.rs"]
 mod history;
+#[path = "common/hold.rs"]
+mod hold;
 #[path = "history/known.rs"]
 mod known;
 #[path = "history/model.rs"]
@@ -36,23 +38,32 @@ mod probe;
 mod queues;
 #[path = "history/record.rs"]
 mod record;
+#[path = "history/ring_model.rs"]
+mod ring_model;
+#[path = "history/rings.rs"]
+mod rings;
 #[path = "history/run.rs"]
 mod run;
+#[path = "history/sequential.rs"]
+mod sequential;
 #[path = "history/totals.rs"]
 mod totals;
+#[path = "history/toy_rings.rs"]
+mod toy_rings;
 #[path = "history/toys.rs"]
 mod toys;
 
-use model::Rules;
 use probe::{Count, Random};
 use queues::{Messages, Numbers};
 use run::{Found, Subject};
+use sequential::Rules;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use totals::{Totals, sums};
+use toy_rings::{RingFault, Spsc};
 use toys::{Fault, Hinted, Locked};
 
 /// Structures that are tested, among which the histories are divided.
-const PARTS: u64 = 6;
+const PARTS: u64 = 11;
 
 fn main() {
     sums();
@@ -62,6 +73,7 @@ fn main() {
             known_histories_without_deaths,
             known_histories_of_items_given_back,
             known_histories_with_deaths,
+            known_histories_of_rings,
             small_histories_are_judged_as_by_brute_force: 60,
             long_histories_are_judged_at_once: 60,
             the_clock_is_one_for_all_processes: 60,
@@ -69,12 +81,20 @@ fn main() {
             a_toy_that_publishes_before_it_writes_is_found: 120,
             a_toy_whose_head_is_ahead_of_the_truth_is_found: 120,
             a_toy_whose_tail_is_ahead_of_the_truth_is_found: 120,
+            a_toy_ring_without_a_fault_is_linearizable: 120,
+            a_toy_ring_that_publishes_before_it_writes_is_found: 120,
+            a_toy_ring_whose_sides_decide_for_themselves_that_it_is_closed_is_found: 120,
             slots: 300,
             slots_that_overwrite: 300,
             numbers_in_blocks: 300,
             messages: 300,
             messages_that_overwrite: 300,
             messages_at_most_once: 300,
+            ring_of_numbers: 300,
+            ring_of_messages: 300,
+            ring_at_most_once: 300,
+            ring_that_overwrites: 300,
+            ring_of_messages_that_overwrites: 300,
         ],
         only.as_deref(),
     );
@@ -84,7 +104,7 @@ fn main() {
 }
 
 fn hold<S: Subject>(make: impl Fn(Rules) -> S, rules: Rules) {
-    let quick = if options::quick() { 1_200 } else { 12_000 };
+    let quick = if options::quick() { 2_200 } else { 22_000 };
     let count = options::number("--histories").unwrap_or(quick).div_ceil(PARTS);
     let make = |random: &mut Random| {
         make(Rules { capacity: [1, 2, 3, 5][random.below(4) as usize], ..rules })
@@ -99,7 +119,8 @@ fn hold<S: Subject>(make: impl Fn(Rules) -> S, rules: Rules) {
     totals.check_overlap();
 }
 
-const PLAIN: Rules = Rules { capacity: 0, slots: false, overwrites: false, drops: false };
+const PLAIN: Rules =
+    Rules { capacity: 0, slots: false, overwrites: false, drops: false, ring: None };
 
 fn slots() {
     hold(Numbers::new, Rules { slots: true, ..PLAIN });
@@ -123,6 +144,30 @@ fn messages_that_overwrite() {
 
 fn messages_at_most_once() {
     hold(Messages::new, Rules { drops: true, ..PLAIN });
+}
+
+fn ring_of_numbers() {
+    hold(rings::Tested::<rings::Numbers>::new, PLAIN);
+}
+
+fn ring_of_messages() {
+    hold(rings::Tested::<rings::Messages>::new, PLAIN);
+}
+
+fn ring_at_most_once() {
+    hold(rings::Tested::<rings::Numbers>::new, Rules { drops: true, ..PLAIN });
+}
+
+fn ring_that_overwrites() {
+    hold(rings::Tested::<rings::Numbers>::new, Rules { overwrites: true, ..PLAIN });
+}
+
+fn ring_of_messages_that_overwrites() {
+    hold(rings::Tested::<rings::Messages>::new, Rules { overwrites: true, ..PLAIN });
+}
+
+fn known_histories_of_rings() {
+    known::rings();
 }
 
 fn known_histories_without_deaths() {
@@ -167,7 +212,11 @@ fn the_clock_is_one_for_all_processes() {
 /// Histories of toys: until one is found that is not linearizable, or so many.
 const TOYS: u64 = 2_000;
 
-fn play<S: Subject>(make: impl Fn(usize, Fault) -> S, fault: Fault, count: u64) -> Option<String> {
+fn play<S: Subject, F: Copy + std::fmt::Debug>(
+    make: impl Fn(usize, F) -> S,
+    fault: F,
+    count: u64,
+) -> Option<String> {
     let mut totals = Totals::default();
     let make = |random: &mut Random| make([2, 3, 5][random.below(3) as usize], fault);
     let result = run::histories(make, count, options::seed(), &mut totals);
@@ -191,4 +240,16 @@ fn a_toy_whose_head_is_ahead_of_the_truth_is_found() {
 
 fn a_toy_whose_tail_is_ahead_of_the_truth_is_found() {
     assert!(play(Hinted::new, Fault::TailAhead, TOYS).is_some());
+}
+
+fn a_toy_ring_without_a_fault_is_linearizable() {
+    assert_eq!(play(Spsc::new, RingFault::None, TOYS / 4), None);
+}
+
+fn a_toy_ring_that_publishes_before_it_writes_is_found() {
+    assert!(play(Spsc::new, RingFault::PublishesFirst, TOYS).is_some());
+}
+
+fn a_toy_ring_whose_sides_decide_for_themselves_that_it_is_closed_is_found() {
+    assert!(play(Spsc::new, RingFault::EachDecides, TOYS).is_some());
 }

@@ -15,6 +15,8 @@ mod common;
 mod crew;
 #[path = "common/forms.rs"]
 mod forms;
+#[path = "common/hold.rs"]
+mod hold;
 #[path = "machine/model.rs"]
 mod model;
 #[path = "common/options.rs"]

@@ -3,8 +3,8 @@
 use super::call::{Answer, Call, Items, No, Wait};
 use super::check::{Verdict, check};
 use super::history::{History, Made};
-use super::model::Rules;
 use super::probe::Random;
+use super::sequential::Rules;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -82,7 +82,7 @@ fn made_up(random: &mut Random, processes: usize, count: usize, capacity: usize)
         calls.push(Made { process, call, answer: Some(answer), invoked, returned });
         free_from[process] = free_from[process].min(last - 1);
     }
-    let rules = Rules { capacity, slots: true, overwrites: false, drops: false };
+    let rules = Rules { capacity, slots: true, overwrites: false, drops: false, ring: None };
     History { rules, calls, deaths: vec![None; processes] }
 }
 

@@ -25,9 +25,15 @@ pub enum Call {
     Pop(Wait),
     PopMany(Wait, usize),
     Claim(Wait),
+    /// Up to so many, as far as they lie one behind the other.
+    ClaimMany(Wait, usize),
     /// Of what was claimed before, if anything was.
     Release,
     GiveBack,
+    /// Releases so many of what was claimed, if there are so many.
+    ReleaseFirst(usize),
+    /// Drops the handles that push and pop: roles that they had are free.
+    Leave,
     Len,
     IsEmpty,
     IsFull,
@@ -38,11 +44,28 @@ pub enum Call {
 }
 
 impl Call {
+    pub fn pushes(self) -> bool {
+        matches!(self, Self::Push(..) | Self::PushInPlace(..) | Self::PushMany(..))
+    }
+
+    pub fn pops(self) -> bool {
+        let claims = matches!(self, Self::Claim(_) | Self::ClaimMany(..));
+        claims || matches!(self, Self::Pop(_) | Self::PopMany(..))
+    }
+
+    /// Ends what another call of the same process began.
+    pub fn ends_claim(self) -> bool {
+        matches!(self, Self::Release | Self::ReleaseFirst(_) | Self::GiveBack)
+    }
+
     /// Whether it may wait until somebody pushes, or pops.
     pub fn waits_for_an_item(self) -> bool {
         matches!(
             self,
-            Self::Pop(Wait::Ever) | Self::PopMany(Wait::Ever, _) | Self::Claim(Wait::Ever)
+            Self::Pop(Wait::Ever)
+                | Self::PopMany(Wait::Ever, _)
+                | Self::Claim(Wait::Ever)
+                | Self::ClaimMany(Wait::Ever, _)
         )
     }
 
@@ -63,6 +86,8 @@ pub enum No {
     Empty,
     TimedOut,
     Closed,
+    /// Somebody else has the role.
+    Busy,
 }
 
 /// Some items.
@@ -99,6 +124,8 @@ pub enum Answer {
     Popped(Items),
     /// An item, and how often it has been delivered with this time.
     Claimed(u64, u32),
+    /// Some items, and how often they have been handed out with this time.
+    Handed(Items, u32),
     /// Nothing was done.
     No(No),
     Count(usize),

@@ -17,7 +17,9 @@
 //! Wing and Gong, *Testing and verifying concurrent objects*, 1993; Lowe, *Testing for linearizability*, 2017.
 
 use super::history::History;
-use super::model::{Actor, Model, State, Step, steps, unseen_steps};
+use super::model::Model;
+use super::ring_model::RingModel;
+use super::sequential::{Actor, Sequential};
 use std::collections::HashSet;
 
 /// Configurations after which a history counts as undecided, which fails.
@@ -33,10 +35,10 @@ pub enum Verdict {
 }
 
 /// A call as the search sees it.
-struct Row {
+struct Row<S> {
     invoked: u64,
     returned: u64,
-    steps: Vec<Step>,
+    steps: Vec<S>,
     unseen: bool,
     /// Where it stands in the process's part of the history; nothing for a death.
     call: Option<usize>,
@@ -46,22 +48,29 @@ struct Row {
 type Place = (u16, u16);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Configuration {
+struct Configuration<S> {
     at: Vec<Place>,
-    state: State,
+    state: S,
 }
 
-struct Search {
-    model: Model,
-    rows: Vec<Vec<Row>>,
+struct Search<M: Sequential> {
+    model: M,
+    rows: Vec<Vec<Row<M::Step>>>,
 }
 
 /// Decides, and says how many configurations it has looked at.
 pub fn check(history: &History) -> (Verdict, usize) {
-    let search = Search::new(history);
+    match history.rules.ring {
+        None => held_against::<Model>(history),
+        Some(_) => held_against::<RingModel>(history),
+    }
+}
+
+fn held_against<M: Sequential>(history: &History) -> (Verdict, usize) {
+    let search = Search::<M>::new(history);
     let first = Configuration {
         at: search.rows.iter().map(|rows| skip_empty(rows, (0, 0))).collect(),
-        state: State::default(),
+        state: M::State::default(),
     };
     let mut seen = HashSet::new();
     let mut deepest = (0, first.clone());
@@ -87,7 +96,7 @@ pub fn check(history: &History) -> (Verdict, usize) {
 }
 
 /// The place, or the one behind calls that have no steps (any more).
-fn skip_empty(rows: &[Row], (mut call, mut step): Place) -> Place {
+fn skip_empty<S>(rows: &[Row<S>], (mut call, mut step): Place) -> Place {
     while let Some(row) = rows.get(call as usize) {
         // An unseen call ends with the death.
         if row.unseen || (step as usize) < row.steps.len() {
@@ -98,19 +107,21 @@ fn skip_empty(rows: &[Row], (mut call, mut step): Place) -> Place {
     (call, step)
 }
 
-impl Search {
+impl<M: Sequential> Search<M> {
     fn new(history: &History) -> Self {
+        let deaths = history.deaths.iter().map(|death| death.map(|death| death.found)).collect();
+        let model = M::new(history.rules, deaths);
         let rows = (0..history.processes())
             .map(|process| {
                 let death = history.deaths[process];
                 let calls = history.calls.iter().filter(|call| call.process == process).enumerate();
-                let mut rows: Vec<Row> = calls
+                let mut rows: Vec<Row<M::Step>> = calls
                     .map(|(at, call)| Row {
                         invoked: call.invoked,
                         returned: call.returned,
                         steps: match call.answer {
-                            Some(answer) => steps(call.call, answer),
-                            None => unseen_steps(call.call),
+                            Some(answer) => model.steps(call.call, answer),
+                            None => model.unseen_steps(call.call),
                         },
                         unseen: call.answer.is_none(),
                         call: Some(at),
@@ -119,18 +130,17 @@ impl Search {
                 rows.extend(death.map(|death| Row {
                     invoked: death.killed,
                     returned: death.found,
-                    steps: vec![Step::Die],
+                    steps: vec![M::DIE],
                     unseen: false,
                     call: None,
                 }));
                 rows
             })
             .collect();
-        let deaths = history.deaths.iter().map(|death| death.map(|death| death.found)).collect();
-        Self { model: Model { rules: history.rules, deaths }, rows }
+        Self { model, rows }
     }
 
-    fn row(&self, process: usize, place: Place) -> Option<&Row> {
+    fn row(&self, process: usize, place: Place) -> Option<&Row<M::Step>> {
         self.rows[process].get(place.0 as usize)
     }
 
@@ -140,12 +150,12 @@ impl Search {
         rows.map(|row| row.returned).min().unwrap_or(u64::MAX)
     }
 
-    fn is_done(&self, configuration: &Configuration) -> bool {
+    fn is_done(&self, configuration: &Configuration<M::State>) -> bool {
         let places = configuration.at.iter().enumerate();
         places.into_iter().all(|(process, &place)| self.row(process, place).is_none())
     }
 
-    fn depth(&self, configuration: &Configuration) -> usize {
+    fn depth(&self, configuration: &Configuration<M::State>) -> usize {
         let places = configuration.at.iter().enumerate();
         places
             .map(|(process, &(call, step))| {
@@ -159,9 +169,9 @@ impl Search {
     fn outcomes(
         &self,
         at: &[Place],
-        state: &State,
+        state: &M::State,
         process: usize,
-        each: &mut dyn FnMut(Place, State),
+        each: &mut dyn FnMut(Place, M::State),
     ) {
         let horizon = self.horizon(at);
         let place = at[process];
@@ -178,14 +188,17 @@ impl Search {
         let death = (place.0 + 1, 0);
         if row.unseen && self.row(process, death).is_some_and(|row| row.invoked <= horizon) {
             let actor = Actor { process, invoked: row.invoked, unseen: true };
-            for (state, _) in self.model.outcomes(state, actor, Step::Die) {
+            for (state, _) in self.model.outcomes(state, actor, M::DIE) {
                 each((death.0 + 1, 0), state);
             }
         }
     }
 
     /// Does all steps that are possible and change nothing.
-    fn done_what_changes_nothing(&self, mut configuration: Configuration) -> Configuration {
+    fn done_what_changes_nothing(
+        &self,
+        mut configuration: Configuration<M::State>,
+    ) -> Configuration<M::State> {
         loop {
             let mut better = None;
             let Configuration { at, state } = &configuration;
@@ -205,7 +218,11 @@ impl Search {
     }
 
     /// What may follow, the most urgent last.
-    fn next(&self, configuration: &Configuration, mut each: impl FnMut(Configuration)) {
+    fn next(
+        &self,
+        configuration: &Configuration<M::State>,
+        mut each: impl FnMut(Configuration<M::State>),
+    ) {
         let Configuration { at, state } = configuration;
         let mut order: Vec<usize> = (0..at.len()).collect();
         let urgency = |process: usize| self.row(process, at[process]).map(|row| row.returned);
@@ -220,7 +237,7 @@ impl Search {
     }
 
     /// The history, and the configuration from which nothing goes on.
-    fn report(&self, history: &History, deepest: &Configuration) -> String {
+    fn report(&self, history: &History, deepest: &Configuration<M::State>) -> String {
         let mut text = format!("not linearizable: {:?}\n{history}", history.rules);
         text += "    the longest order found leaves the queue as\n";
         text += &format!("      {:?}\n    and cannot go on with any of\n", deepest.state);

@@ -1,8 +1,8 @@
 //! A history: which calls were made, when they began and returned, what they answered, who died; and how many of them
 //! overlapped.
 
-use super::call::{Answer, Call};
-use super::model::Rules;
+use super::call::{Answer, Call, No};
+use super::sequential::Rules;
 use std::fmt;
 
 /// A call that was made.
@@ -47,9 +47,11 @@ impl History {
         self.deaths.len()
     }
 
-    /// Of the calls of the first `processes`.
+    /// Of the calls of the first `processes`, but for those that were sent away, for somebody else had the role.
     pub fn overlap(&self, processes: usize) -> Overlap {
-        let calls: Vec<&Made> = self.calls.iter().filter(|call| call.process < processes).collect();
+        let counts =
+            |call: &&Made| call.process < processes && call.answer != Some(Answer::No(No::Busy));
+        let calls: Vec<&Made> = self.calls.iter().filter(counts).collect();
         let mut overlap = Overlap::default();
         for call in &calls {
             let open =

@@ -7,14 +7,20 @@
 use super::call::{Answer, Call, Items, No, Wait};
 use super::check::{Verdict, check};
 use super::history::{Death, History, Made};
-use super::model::{LATE, Rules};
+use super::model::LATE;
+use super::sequential::{RingOf, Rules};
 
-const SLOTS: Rules = Rules { capacity: 2, slots: true, overwrites: false, drops: false };
+const SLOTS: Rules =
+    Rules { capacity: 2, slots: true, overwrites: false, drops: false, ring: None };
 const ONE: Rules = Rules { capacity: 1, ..SLOTS };
 const NEWEST: Rules = Rules { overwrites: true, ..SLOTS };
 const BLOCKS: Rules = Rules { slots: false, ..SLOTS };
 const NEWEST_BLOCKS: Rules = Rules { overwrites: true, ..BLOCKS };
 const DROPS: Rules = Rules { drops: true, ..BLOCKS };
+const RING: Rules = Rules { ring: Some(RingOf::Numbers), ..BLOCKS };
+const RING_OF_MESSAGES: Rules = Rules { ring: Some(RingOf::Messages), ..RING };
+const RING_THAT_DROPS: Rules = Rules { drops: true, ..RING };
+const NEWEST_RING: Rules = Rules { overwrites: true, ..RING };
 
 fn call(words: &[&str]) -> Call {
     let not = Wait::Not;
@@ -26,6 +32,10 @@ fn call(words: &[&str]) -> Call {
         "pop2" => Call::PopMany(not, 2),
         "pop3" => Call::PopMany(not, 3),
         "claim" => Call::Claim(not),
+        "claim2" => Call::ClaimMany(not, 2),
+        "claim3" => Call::ClaimMany(not, 3),
+        "first" => Call::ReleaseFirst(number(1) as usize),
+        "leave" => Call::Leave,
         "release" => Call::Release,
         "back" => Call::GiveBack,
         "len" => Call::Len,
@@ -45,6 +55,7 @@ fn answer(call: Call, words: &[&str]) -> Answer {
         Some("full") if words.len() > 1 => return Answer::No(No::Full),
         Some("empty") if words.len() > 1 => return Answer::No(No::Empty),
         Some("closed") if words.len() > 1 => return Answer::No(No::Closed),
+        Some("busy") => return Answer::No(No::Busy),
         Some("yes") => return Answer::Is(true),
         Some("no") => return Answer::Is(false),
         _ => {}
@@ -54,6 +65,11 @@ fn answer(call: Call, words: &[&str]) -> Answer {
         Call::PushMany(..) => Answer::Pushed(told[1] as usize, None),
         Call::Pop(_) | Call::PopMany(..) => Answer::Popped(Items::of(&told)),
         Call::Claim(_) => Answer::Claimed(told[0], told[1] as u32),
+        Call::ClaimMany(..) => {
+            let (times, items) = told.split_last().expect("items, and a number");
+            Answer::Handed(Items::of(items), *times as u32)
+        }
+        Call::ReleaseFirst(count) => Answer::Count(count),
         Call::Len => Answer::Count(told[0] as usize),
         _ => Answer::Done,
     }
@@ -359,5 +375,137 @@ pub fn deaths() {
         ("counted", BLOCKS, true, &format!("{again} 0:12-13 claim 7 3")),
         ("one count too low", BLOCKS, true, &format!("{again} 0:12-13 claim 7 2")),
         ("not marked any more", BLOCKS, false, &format!("{again} 0:12-13 claim 7 1")),
+    ]);
+}
+
+/// Of rings: roles, slices, marks, and the ends of both.
+pub fn rings() {
+    all(&[
+        ("in order", RING, true, "0:1-2 push 7, 0:3-4 push 8, 1:5-6 pop2 7 8"),
+        ("an inversion", RING, false, "0:1-2 push 7, 0:3-4 push 8, 1:5-6 pop2 8 7"),
+        ("two producers", RING, false, "0:1-2 push 7, 2:3-4 push 8, 1:5-6 pop2 7 8"),
+        ("one after the other", RING, true, "0:1-2 push 7, 0:3-4 leave, 2:5-6 push 8"),
+        ("refused", RING, true, "0:1-2 push 7, 2:3-4 push 8 busy"),
+        ("refused for nobody", RING, false, "0:1-2 push 7, 0:3-4 leave, 2:5-6 push 8 busy"),
+        ("refused during a leave", RING, true, "0:1-2 push 7, 0:3-6 leave, 2:4-5 push 8 busy"),
+        ("refused by oneself", RING, false, "0:1-2 push 7, 0:3-4 push 8 busy"),
+        ("taken over", RING, true, "0:1-2 push 7, 0:3-5 dies, 2:4-6 push 8, 1:7-8 pop2 7 8"),
+        ("taken over too soon", RING, false, "0:1-2 push 7, 0:5-6 dies, 2:3-4 push 8"),
+        ("a corpse in the way", RING, false, "0:1-2 push 7, 0:3-4 dies, 2:5-6 push 8 busy"),
+        ("two at once", RING, false, "0:1-6 push2 7 2, 2:2-3 len 1, 2:4-5 len 1"),
+        ("a part of two at once", RING, false, "0:1-6 push2 7 2, 2:2-3 len 1"),
+        ("two at once are there", RING, true, "0:1-6 push2 7 2, 2:2-3 len 0, 2:4-5 len 2"),
+        ("one, for there is no room", RING, true, "0:1-2 push 6, 0:3-4 push2 7 1"),
+        ("one, though there is room", RING, false, "0:3-4 push2 7 1"),
+        ("popped together", RING, false, "0:1-2 push2 7 2, 1:3-8 pop2 7 8, 2:4-5 len 1"),
+        (
+            "messages one by one",
+            RING_OF_MESSAGES,
+            true,
+            "0:1-2 push2 7 2, 1:3-8 pop2 7 8, 2:4-5 len 1",
+        ),
+        ("fewer than there are", RING, false, "0:1-2 push2 7 2, 1:3-4 pop2 7"),
+        (
+            "seen for a moment",
+            NEWEST_RING,
+            true,
+            "0:1-2 push2 7 2, 0:3-6 push 9, 1:4-5 pop 7, 1:7-8 pop 8",
+        ),
+        ("the oldest stays", NEWEST_RING, false, "0:1-2 push2 7 2, 0:3-4 push 9, 1:5-6 pop 7"),
+        ("the oldest goes", NEWEST_RING, true, "0:1-2 push2 7 2, 0:3-4 push 9, 1:5-6 pop2 8 9"),
+        (
+            "a pop after a refused push",
+            RING,
+            false,
+            "2:1-5 close, 0:2-4 push 7 closed, 1:3-6 pop 7",
+        ),
+        (
+            "drained, then an item",
+            RING,
+            false,
+            "2:1-6 close, 0:2-7 push 7, 1:3-4 pop closed, 1:8-9 pop 7",
+        ),
+        (
+            "a pop before the close",
+            RING,
+            true,
+            "2:1-5 close, 0:2-4 push 7, 1:3-6 pop 7, 1:7-8 pop closed",
+        ),
+        (
+            "released in part",
+            RING,
+            true,
+            "0:1-2 push2 7 2, 1:3-4 claim2 7 8 1, 1:5-6 first 1, 1:7-8 claim3 8 1",
+        ),
+        (
+            "given back",
+            RING,
+            true,
+            "0:1-2 push2 7 2, 1:3-4 claim2 7 8 1, 1:5-6 back, 1:7-8 claim3 7 8 2",
+        ),
+        (
+            "given back, not marked",
+            RING,
+            false,
+            "0:1-2 push2 7 2, 1:3-4 claim2 7 8 1, 1:5-6 back, 1:7-8 claim3 7 8 1",
+        ),
+        ("claimed items are there", RING, false, "0:1-2 push 7, 1:3-4 claim2 7 1, 2:5-6 len 0"),
+        (
+            "marked by itself",
+            RING,
+            true,
+            "0:1-2 push 7, 1:3-4 claim2 7 1, 1:5-6 back, 0:7-8 push 8, 1:9-10 claim2 7 2",
+        ),
+        (
+            "marked with others",
+            RING,
+            false,
+            "0:1-2 push 7, 1:3-4 claim2 7 1, 1:5-6 back, 0:7-8 push 8, 1:9-10 claim2 7 8 2",
+        ),
+        (
+            "the claim of a dead one",
+            RING,
+            true,
+            "0:1-2 push 7, 1:3-4 claim2 7 1, 1:5-6 dies, 2:7-8 claim2 7 2",
+        ),
+        (
+            "dropped with it",
+            RING_THAT_DROPS,
+            true,
+            "0:1-2 push2 7 2, 1:3-4 claim2 7 8 1, 1:5-6 dies, 2:7-8 pop empty",
+        ),
+        (
+            "not dropped with it",
+            RING_THAT_DROPS,
+            false,
+            "0:1-2 push 7, 1:3-4 claim2 7 1, 1:5-6 dies, 2:7-8 pop 7",
+        ),
+        (
+            "given back before",
+            RING_THAT_DROPS,
+            true,
+            "0:1-2 push2 7 2, 1:3-4 claim2 7 8 1, 1:5-6 back, 1:7-8 dies, 2:9-10 claim2 7 8 2",
+        ),
+        (
+            "given back, and gone",
+            RING_THAT_DROPS,
+            false,
+            "0:1-2 push2 7 2, 1:3-4 claim2 7 8 1, 1:5-6 back, 1:7-8 dies, 2:9-10 pop empty",
+        ),
+        ("a push of a dead one", RING, true, "0:1-† push 7, 0:2-3 dies, 1:4-5 pop 7"),
+        ("or not", RING, true, "0:1-† push 7, 0:2-3 dies, 1:4-5 pop empty"),
+        ("or later", RING, false, "0:1-† push 7, 0:2-3 dies, 1:4-5 pop empty, 1:6-7 pop 7"),
+        (
+            "an item lost to a dead reader",
+            RING,
+            true,
+            "0:1-2 push 7, 1:3-† pop, 1:4-5 dies, 2:6-7 pop empty",
+        ),
+        (
+            "two lost for one",
+            RING,
+            false,
+            "0:1-2 push2 7 2, 1:3-† pop, 1:4-5 dies, 2:6-7 pop empty",
+        ),
     ]);
 }

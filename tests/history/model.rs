@@ -18,21 +18,11 @@
 //! What is in limbo counts nowhere. The model is not deterministic: a step has all the outcomes that are allowed.
 
 use super::call::{Answer, Call, No};
+use super::sequential::{Actor, Outcome, Rules, Sequential};
 
 /// A call that finds nothing, and begins so many nanoseconds after a death, has to learn of it: 5 ms after a handle's
 /// last look, on a clock that moves on every 10 ms at worst.
 pub const LATE: u64 = 16_000_000;
-
-/// What kind of queue it is.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    pub capacity: usize,
-    /// Items travel in the slots: nobody ever holds one.
-    pub slots: bool,
-    pub overwrites: bool,
-    /// What a dead process held is gone.
-    pub drops: bool,
-}
 
 /// A moment of a call at which something happens, or is seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,15 +85,6 @@ pub struct State {
     closed: bool,
 }
 
-/// Who does a step, and in which call.
-#[derive(Clone, Copy, Debug)]
-pub struct Actor {
-    pub process: usize,
-    pub invoked: u64,
-    /// Nobody saw the call's end: its process was killed in it.
-    pub unseen: bool,
-}
-
 /// A queue of some rules, and who of its users died.
 pub struct Model {
     pub rules: Rules,
@@ -111,12 +92,24 @@ pub struct Model {
     pub deaths: Vec<Option<u64>>,
 }
 
-/// A state that a step may lead to, and whether the step is at its end with it.
-pub type Outcome = (State, bool);
+impl Sequential for Model {
+    type State = State;
+    type Step = Step;
+    const DIE: Step = Step::Die;
 
-impl Model {
-    /// Every state that `step` may lead to; none when it is impossible here.
-    pub fn outcomes(&self, state: &State, actor: Actor, step: Step) -> Vec<Outcome> {
+    fn new(rules: Rules, deaths: Vec<Option<u64>>) -> Self {
+        Self { rules, deaths }
+    }
+
+    fn steps(&self, call: Call, answer: Answer) -> Vec<Step> {
+        steps(call, answer)
+    }
+
+    fn unseen_steps(&self, call: Call) -> Vec<Step> {
+        unseen_steps(call)
+    }
+
+    fn outcomes(&self, state: &State, actor: Actor, step: Step) -> Vec<Outcome<State>> {
         let same_if = |holds: bool| if holds { vec![(state.clone(), true)] } else { Vec::new() };
         let room = state.ring.len() < self.rules.capacity;
         match step {
@@ -175,7 +168,9 @@ impl Model {
             Step::Die => vec![(self.without(state, actor.process), true)],
         }
     }
+}
 
+impl Model {
     /// Whether somebody has been dead for so long that the actor's call has to find what is in limbo.
     fn should_know(&self, state: &State, actor: Actor, late: u64) -> bool {
         state.limbo.iter().any(|&(owner, _)| self.known(owner, actor, late))
@@ -214,7 +209,7 @@ impl Model {
         state
     }
 
-    fn append(&self, state: &State, actor: Actor, value: u64) -> Vec<Outcome> {
+    fn append(&self, state: &State, actor: Actor, value: u64) -> Vec<Outcome<State>> {
         if state.closed {
             return Vec::new();
         }
@@ -230,7 +225,7 @@ impl Model {
     }
 
     /// A push that overwrites takes out the oldest of a queue that is full. What it had taken out before is gone.
-    fn take_out(&self, state: &State, actor: Actor) -> Vec<Outcome> {
+    fn take_out(&self, state: &State, actor: Actor) -> Vec<Outcome<State>> {
         if !self.rules.overwrites || self.rules.slots || state.ring.len() < self.rules.capacity {
             return Vec::new();
         }
@@ -248,7 +243,7 @@ impl Model {
     }
 
     /// A push finds the queue closed; what it had taken out goes back.
-    fn refused(&self, state: &State, actor: Actor) -> Vec<Outcome> {
+    fn refused(&self, state: &State, actor: Actor) -> Vec<Outcome<State>> {
         if !state.closed {
             return self.take_out(state, actor);
         }
@@ -295,7 +290,7 @@ impl Model {
         ways
     }
 
-    fn take_unseen(&self, state: &State, actor: Actor) -> Vec<Outcome> {
+    fn take_unseen(&self, state: &State, actor: Actor) -> Vec<Outcome<State>> {
         let mut outcomes = Vec::new();
         for (next, item) in self.takes(state, None, None) {
             if item.deliveries > 2 {
@@ -351,11 +346,11 @@ impl State {
     }
 
     /// The states of such a length: this one, if possible; else those in which some of what is in limbo has come back.
-    fn of_length(&self, wanted: std::ops::RangeInclusive<usize>) -> Vec<Outcome> {
+    fn of_length(&self, wanted: std::ops::RangeInclusive<usize>) -> Vec<Outcome<State>> {
         if wanted.contains(&(self.ring.len() + self.returned.len())) {
             return vec![(self.clone(), true)];
         }
-        let mut found: Vec<Outcome> = Vec::new();
+        let mut found: Vec<Outcome<State>> = Vec::new();
         for at in 0..self.limbo.len() {
             let mut next = self.clone();
             let (_, item) = next.limbo.remove(at);
@@ -366,7 +361,7 @@ impl State {
 }
 
 /// The steps of a call that returned.
-pub fn steps(call: Call, answer: Answer) -> Vec<Step> {
+fn steps(call: Call, answer: Answer) -> Vec<Step> {
     let refusal = |no: No| match no {
         No::Closed => Step::Refused,
         _ => Step::Full,
@@ -413,7 +408,7 @@ pub fn steps(call: Call, answer: Answer) -> Vec<Step> {
 }
 
 /// The steps that a call whose process was killed in it may have done: none, or some from the first on.
-pub fn unseen_steps(call: Call) -> Vec<Step> {
+fn unseen_steps(call: Call) -> Vec<Step> {
     match call {
         Call::Push(_, value) | Call::PushInPlace(_, value) => vec![Step::Append(value)],
         Call::PushMany(_, first, count) => appends(first, count).collect(),
@@ -424,6 +419,7 @@ pub fn unseen_steps(call: Call) -> Vec<Step> {
         Call::GiveBack => vec![Step::GiveBackUnseen],
         Call::Close => vec![Step::Close],
         Call::Len | Call::IsEmpty | Call::IsFull | Call::IsClosed | Call::Recover => Vec::new(),
+        Call::ClaimMany(..) | Call::ReleaseFirst(_) | Call::Leave => panic!("{call:?} of a queue"),
     }
 }
 

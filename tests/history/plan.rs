@@ -25,6 +25,11 @@ pub struct Menu {
     pub waits: bool,
     /// Items can be written and read in place.
     pub in_place: bool,
+    /// Somebody may close.
+    pub closes: bool,
+    /// A ring's: what is claimed is several items and has to be put down before the next call of its end, and the
+    /// roles are left in the end, and sometimes before.
+    pub roles: bool,
 }
 
 impl Menu {
@@ -43,6 +48,9 @@ impl Menu {
     fn pop(self, random: &mut Random) -> Call {
         let wait = self.wait(random);
         match random.below(if self.waits { 10 } else { 5 }) {
+            5..=7 if self.in_place && self.roles => {
+                Call::ClaimMany(wait, 1 + random.below(MANY as u64) as usize)
+            }
             5..=7 if self.in_place => Call::Claim(wait),
             8.. => Call::PopMany(wait, 2 + random.below(MANY as u64 - 1) as usize),
             _ => Call::Pop(wait),
@@ -69,6 +77,7 @@ impl Menu {
     fn call(self, random: &mut Random, numbers: &mut Numbers) -> Call {
         match (random.below(8), self.pushes, self.pops) {
             (0 | 1, ..) if self.looks => self.look(random),
+            (_, false, false) => self.look(random),
             (..=4, true, _) | (_, true, false) => self.push(random, numbers),
             _ => self.pop(random),
         }
@@ -81,19 +90,31 @@ impl Menu {
         while calls.len() < length || holds {
             let ends_claim = holds && (random.below(3) == 0 || calls.len() >= length);
             let call = match (ends_claim, self.call(random, numbers)) {
-                (true, _) if random.below(2) == 0 => Call::GiveBack,
-                (true, _) => Call::Release,
+                (true, _) => self.end_of_claim(random),
                 (false, Call::Claim(_)) if holds => continue,
+                (false, call) if holds && self.roles && (call.pushes() || call.pops()) => {
+                    self.look(random)
+                }
+                (false, _) if self.roles && !holds && random.below(12) == 0 => Call::Leave,
                 (false, call) => call,
             };
             holds = match call {
-                Call::Claim(_) => true,
-                Call::Release | Call::GiveBack => false,
+                Call::Claim(_) | Call::ClaimMany(..) => true,
+                Call::Release | Call::ReleaseFirst(_) | Call::GiveBack => false,
                 _ => holds,
             };
             calls.push(call);
         }
+        calls.extend(self.roles.then_some(Call::Leave));
         calls.into_iter().map(|call| planned(call, random)).collect()
+    }
+
+    fn end_of_claim(self, random: &mut Random) -> Call {
+        match random.below(if self.roles { 4 } else { 2 }) {
+            0 => Call::GiveBack,
+            1 => Call::Release,
+            _ => Call::ReleaseFirst(random.below(MANY as u64) as usize),
+        }
     }
 }
 

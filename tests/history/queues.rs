@@ -2,9 +2,9 @@
 
 use super::call::{Answer, Call, Items, No, Wait};
 use super::forms::{LONGEST, decode, encode};
-use super::model::Rules;
 use super::plan::Menu;
 use super::run::Subject;
+use super::sequential::Rules;
 use mpshm::{Claim, Delivery, Item, PopError, PushError, Queue, QueueOptions, Segment, WhenFull};
 use std::convert::identity;
 use std::time::Duration;
@@ -117,6 +117,8 @@ macro_rules! subject {
                     looks: true,
                     waits: true,
                     in_place: !self.1.slots,
+                    closes: true,
+                    roles: false,
                 }
             }
 
@@ -202,6 +204,9 @@ macro_rules! subject {
                     Call::Recover => {
                         queue.recover().unwrap();
                         Answer::Done
+                    }
+                    Call::ClaimMany(..) | Call::ReleaseFirst(_) | Call::Leave => {
+                        panic!("{call:?} of a queue")
                     }
                 }
             }

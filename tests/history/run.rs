@@ -11,10 +11,11 @@ use super::check::{Verdict, check};
 use super::common::state_of;
 use super::disturb::{self, AT_INSTRUCTIONS, Fate};
 use super::history::{Death, History, Made};
-use super::model::{LATE, Rules};
+use super::model::LATE;
 use super::plan::{Menu, Numbers, doom};
 use super::probe::{self, Random};
 use super::record::{CALLS, END, Shared, WORKERS, after, before, now};
+use super::sequential::Rules;
 use super::totals::Totals;
 use mpshm::{ExitStatus, Process};
 use std::sync::atomic::Ordering;
@@ -196,13 +197,15 @@ impl<'a, S: Subject> Run<'a, S> {
                 menu.plan(length, &mut self.random, &mut self.numbers)
             })
             .collect();
-        let waits = self.subject.menu(0).waits;
+        let Menu { waits, closes, .. } = self.subject.menu(0);
         let (closer, killed) = (self.random.below(8 * workers), self.random.below(4));
-        if closer < workers && waits {
+        if closer < workers && closes {
             let plan = &mut plans[closer as usize];
-            // Not in the place of one that ends a claim.
             let at = self.random.below(plan.len() as u64) as usize;
-            if !matches!(plan[at].call, Call::Claim(_) | Call::Release | Call::GiveBack) {
+            let call = plan[at].call;
+            let claims = matches!(call, Call::Claim(_) | Call::ClaimMany(..)) || call.ends_claim();
+            // A role that is not left would keep everybody else from it.
+            if !claims && call != Call::Leave {
                 plan[at].call = Call::Close;
             }
         }
@@ -236,6 +239,14 @@ impl<'a, S: Subject> Run<'a, S> {
         for _ in 0..self.random.below(capacity + 1) {
             let number = self.numbers.some(1);
             self.call(making, Call::Push(Wait::Not, number));
+        }
+        self.leave(making);
+    }
+
+    /// Nobody else could have a role that the parent keeps.
+    fn leave(&self, making: &mut Making<'a, S>) {
+        if self.subject.menu(0).roles {
+            self.call(making, Call::Leave);
         }
     }
 
@@ -325,6 +336,7 @@ impl<'a, S: Subject> Run<'a, S> {
         } else {
             self.call(making, Call::Pop(Wait::Not));
         }
+        self.leave(making);
     }
 
     /// Takes what the workers have written down.
@@ -345,8 +357,9 @@ impl<'a, S: Subject> Run<'a, S> {
 
     /// Repairs, or waits until everybody has to know of the dead; then takes all items out.
     fn empty(&mut self, making: &mut Making<'a, S>) {
+        let Menu { in_place, looks, roles, .. } = self.subject.menu(0);
         let last = making.deaths.iter().flatten().map(|death| death.found).max();
-        if let Some(last) = last {
+        if let Some(last) = last.filter(|_| !roles) {
             if self.random.below(4) == 0 && !self.subject.rules().slots {
                 while now() <= last + LATE {
                     std::thread::sleep(Duration::from_millis(1));
@@ -355,16 +368,16 @@ impl<'a, S: Subject> Run<'a, S> {
                 self.call(making, Call::Recover);
             }
         }
-        let in_place = self.subject.menu(0).in_place;
         loop {
             let call = match self.random.below(2) {
+                0 if in_place && roles => Call::ClaimMany(Wait::Not, 2),
                 0 if in_place => Call::Claim(Wait::Not),
                 _ => Call::Pop(Wait::Not),
             };
             match self.call(making, call) {
                 Answer::No(No::Closed) => self.closed = true,
                 Answer::No(_) => {}
-                Answer::Claimed(..) => {
+                Answer::Claimed(..) | Answer::Handed(..) => {
                     self.call(making, Call::Release);
                     continue;
                 }
@@ -372,7 +385,8 @@ impl<'a, S: Subject> Run<'a, S> {
             }
             break;
         }
-        if self.subject.menu(0).looks {
+        self.leave(making);
+        if looks {
             self.call(making, Call::Len);
         }
     }

@@ -2,10 +2,10 @@
 //! same queues without the fault, in which it must find nothing.
 
 use super::call::{Answer, Call, Items, No};
-use super::model::Rules;
 use super::plan::Menu;
 use super::record::map;
 use super::run::Subject;
+use super::sequential::Rules;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// Slots of a toy, at most.
@@ -33,32 +33,41 @@ struct Words {
 }
 
 /// A toy's words, which children inherit.
-struct Mapped(*mut Words);
+pub struct Mapped<W>(*mut W);
 
-impl Mapped {
-    fn new() -> Self {
-        Self(map(size_of::<Words>()).cast())
+impl<W> Mapped<W> {
+    /// Of zeros, which are valid for all that toys are made of.
+    pub fn new() -> Self {
+        Self(map(size_of::<W>()).cast())
     }
 }
 
-impl std::ops::Deref for Mapped {
-    type Target = Words;
+impl<W> std::ops::Deref for Mapped<W> {
+    type Target = W;
 
-    fn deref(&self) -> &Words {
+    fn deref(&self) -> &W {
         // SAFETY: mapped as long as this; zeros are valid atomics.
         unsafe { &*self.0 }
     }
 }
 
-impl Drop for Mapped {
+impl<W> Drop for Mapped<W> {
     fn drop(&mut self) {
         // SAFETY: our own mapping.
-        unsafe { libc::munmap(self.0.cast(), size_of::<Words>()) };
+        unsafe { libc::munmap(self.0.cast(), size_of::<W>()) };
     }
 }
 
 fn menu(looks: bool) -> Menu {
-    Menu { pushes: true, pops: true, looks, waits: false, in_place: false }
+    Menu {
+        pushes: true,
+        pops: true,
+        looks,
+        waits: false,
+        in_place: false,
+        closes: false,
+        roles: false,
+    }
 }
 
 fn pushed(room: bool) -> Answer {
@@ -70,7 +79,7 @@ fn popped(item: Option<u64>) -> Answer {
 }
 
 /// A queue under a spin lock.
-pub struct Locked(Mapped, usize, Fault);
+pub struct Locked(Mapped<Words>, usize, Fault);
 
 impl Locked {
     pub fn new(capacity: usize, fault: Fault) -> Self {
@@ -125,7 +134,7 @@ impl Locked {
 }
 
 fn rules(capacity: usize) -> Rules {
-    Rules { capacity, slots: true, overwrites: false, drops: false }
+    Rules { capacity, slots: true, overwrites: false, drops: false, ring: None }
 }
 
 impl Subject for Locked {
@@ -153,7 +162,7 @@ impl Subject for Locked {
 
 /// A ring without locks: a slot's word says of which lap it is, whether it has an item, and which. Where the first
 /// item is, and the first free slot, is found from hints on, which have to stay behind the truth.
-pub struct Hinted(Mapped, usize, Fault);
+pub struct Hinted(Mapped<Words>, usize, Fault);
 
 /// A slot's word: 31 bits of lap, one that says full, the item.
 const FULL: u64 = 1 << 32;

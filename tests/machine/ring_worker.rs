@@ -3,6 +3,7 @@
 
 use super::crew::Obeys;
 use super::forms::{LONGEST, decode, encode};
+use super::hold::Hold;
 use super::worker::TIMED;
 use mpshm::{
     Error, Item, Pod, PopError, PushError, Ring, RingClaim, RingConsumer, RingProducer,
@@ -223,33 +224,6 @@ impl Carries for Messages {
         _most: usize,
     ) -> Result<RingClaim<'r, u8>, PopError> {
         how!(how, end, try_claim, claim_timeout, claim, ())
-    }
-}
-
-/// A handle, and what borrows from it, which goes first.
-struct Hold<E, H> {
-    held: Option<H>,
-    end: *mut E,
-}
-
-impl<E: 'static, H> Hold<E, H> {
-    fn new(end: E) -> Self {
-        Self { held: None, end: Box::into_raw(Box::new(end)) }
-    }
-
-    /// The handle, which has nothing in its hands.
-    fn free(&mut self) -> &'static mut E {
-        assert!(self.held.is_none(), "something is borrowed from the handle");
-        // SAFETY: lives until the drop, before which `held` goes, the only thing that is kept of this borrow.
-        unsafe { &mut *self.end }
-    }
-}
-
-impl<E, H> Drop for Hold<E, H> {
-    fn drop(&mut self) {
-        drop(self.held.take());
-        // SAFETY: made by `new`, and nothing borrows from it any more.
-        drop(unsafe { Box::from_raw(self.end) });
     }
 }
 
