@@ -103,7 +103,7 @@ fn main() {
     std::process::exit(i32::from(failed > 0));
 }
 
-fn hold<S: Subject>(make: impl Fn(Rules) -> S, rules: Rules) {
+fn hold<S: Subject>(make: impl Fn(Rules) -> S, rules: Rules) -> Totals {
     let quick = if options::quick() { 2_200 } else { 22_000 };
     let count = options::number("--histories").unwrap_or(quick).div_ceil(PARTS);
     let make = |random: &mut Random| {
@@ -117,6 +117,7 @@ fn hold<S: Subject>(make: impl Fn(Rules) -> S, rules: Rules) {
         panic!("{why}");
     }
     totals.check_overlap();
+    totals
 }
 
 const PLAIN: Rules =
@@ -147,23 +148,23 @@ fn messages_at_most_once() {
 }
 
 fn ring_of_numbers() {
-    hold(rings::Tested::<rings::Numbers>::new, PLAIN);
+    hold(rings::Tested::<rings::Numbers>::new, PLAIN).check_roles();
 }
 
 fn ring_of_messages() {
-    hold(rings::Tested::<rings::Messages>::new, PLAIN);
+    hold(rings::Tested::<rings::Messages>::new, PLAIN).check_roles();
 }
 
 fn ring_at_most_once() {
-    hold(rings::Tested::<rings::Numbers>::new, Rules { drops: true, ..PLAIN });
+    hold(rings::Tested::<rings::Numbers>::new, Rules { drops: true, ..PLAIN }).check_roles();
 }
 
 fn ring_that_overwrites() {
-    hold(rings::Tested::<rings::Numbers>::new, Rules { overwrites: true, ..PLAIN });
+    hold(rings::Tested::<rings::Numbers>::new, Rules { overwrites: true, ..PLAIN }).check_roles();
 }
 
 fn ring_of_messages_that_overwrites() {
-    hold(rings::Tested::<rings::Messages>::new, Rules { overwrites: true, ..PLAIN });
+    hold(rings::Tested::<rings::Messages>::new, Rules { overwrites: true, ..PLAIN }).check_roles();
 }
 
 fn known_histories_of_rings() {

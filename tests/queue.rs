@@ -1,17 +1,20 @@
 //! What a `Queue` promises, over real processes: order, room, closing, waiting, forks.
 //!
 //! What the death or stop of a participant does is in `queue_death.rs`. Lines of the list of behaviours
-//! that are not here: a30 (no `task_done` and `join` yet); a31 asks for an item that cannot be encoded, which
-//! natively is a message that is too long.
+//! that are not as they stand there: one asks for an item that cannot be encoded, which natively is a message that
+//! is too long.
 
 mod common;
 #[path = "common/forms.rs"]
 mod forms;
+#[path = "queue/joining.rs"]
+mod joining;
 #[path = "common/probe.rs"]
 mod probe;
 
 use common::until;
 use forms::{LONGEST, Numbers, decode, encode};
+use joining::*;
 use mpshm::{Canceller, Error, ErrorKind, PopError, PushError, Queue, QueueOptions, Segment};
 use probe::{
     Count, LONG, SHORT, costs_next_to_nothing, in_child, is, join, spawn, until_asleep,
@@ -32,6 +35,8 @@ fn main() {
         a31_a_message_that_is_too_long_changes_nothing,
         a32_a_closed_queue_drains_and_then_says_so,
         a33_a_child_sees_the_queue_empty_and_then_not,
+        join_returns_when_the_last_of_ten_items_is_done: 60,
+        what_dies_with_its_worker_is_unfinished,
         b14_a_push_that_has_returned_is_seen_by_everybody: 60,
         b15_a_producer_ends_with_2_mb_in_the_queue_and_nobody_reading,
         b16_a_push_does_not_block_past_its_time_when_the_consumers_are_gone,

@@ -23,6 +23,8 @@ mod places;
 mod probe;
 #[path = "ring/roles.rs"]
 mod roles;
+#[path = "ring/sight.rs"]
+mod sight;
 #[allow(dead_code)] // part of it is for others
 #[path = "lab/view.rs"]
 mod view;
@@ -38,6 +40,7 @@ use opening::*;
 use overwriting::*;
 use places::*;
 use roles::*;
+use sight::*;
 use waiting::*;
 
 fn main() {
@@ -49,6 +52,10 @@ fn main() {
         a_full_ring_refuses_in_time_and_is_unchanged,
         an_empty_ring_refuses_in_time,
         what_a_child_pushed_comes_in_order_and_outlives_it,
+        a_push_that_has_returned_is_seen_by_everybody: 60,
+        a_child_sees_the_ring_empty_and_then_not,
+        six_pushes_of_mixed_forms_fill_a_ring_of_six,
+        a_producer_ends_with_2_mb_in_the_ring_and_nobody_reading,
         order_and_number_are_kept_between_two_processes_at_full_speed: 120,
         a_ring_that_fails_when_full_does_not_wait,
         calls_for_slices_wait_or_fail_as_the_ring_is_told,

@@ -162,6 +162,16 @@ impl std::fmt::Debug for Reservation<'_> {
 /// assert!(queue.is_empty());
 /// # Ok::<(), mpshm::Error>(())
 /// ```
+///
+/// It lies in the queue's memory, which the queue's handle keeps mapped, and so cannot outlive that:
+///
+/// ```compile_fail,E0505
+/// let queue = mpshm::Queue::<[u8]>::new(4, 64)?;
+/// let message = queue.claim()?;
+/// drop(queue);
+/// message.release();
+/// # Ok::<(), mpshm::Error>(())
+/// ```
 #[must_use = "dropped, it is released"]
 pub struct Claim<'q> {
     core: &'q Core,

@@ -302,7 +302,16 @@ fn settle(
 
 /// The lock, held: read and change the value. Dropped, it unlocks.
 ///
-/// There is no `&mut T`: a peer that breaks the protocol could change the bytes behind it.
+/// There is no `&mut T`: a peer that breaks the protocol could change the bytes behind it. The value lies in memory that the
+/// mutex keeps mapped, so the guard cannot outlive that:
+///
+/// ```compile_fail,E0505
+/// let mutex = mpshm::Mutex::new(1u64)?;
+/// let guard = mutex.lock().unwrap();
+/// drop(mutex);
+/// drop(guard);
+/// # Ok::<(), mpshm::Error>(())
+/// ```
 #[must_use = "dropped, it unlocks"]
 pub struct MutexGuard<'m, T> {
     raw: RawGuard<'m>,

@@ -54,8 +54,12 @@ impl History {
         let calls: Vec<&Made> = self.calls.iter().filter(counts).collect();
         let mut overlap = Overlap::default();
         for call in &calls {
-            let open =
-                |other: &&&Made| other.invoked <= call.invoked && other.returned > call.invoked;
+            // Nobody knows how long a call was under way whose process was killed in it: it counts when it begins.
+            let open = |other: &&&Made| {
+                let itself = std::ptr::eq(**other, *call);
+                let under_way = other.invoked <= call.invoked && other.returned > call.invoked;
+                itself || under_way && other.answer.is_some()
+            };
             let count = calls.iter().filter(open).count() as u64;
             overlap.most = overlap.most.max(count);
             overlap.sum += count;

@@ -23,7 +23,7 @@ pub struct Menu {
     pub looks: bool,
     /// Calls that wait, and such of several items.
     pub waits: bool,
-    /// Items can be written and read in place.
+    /// Items can be written and read in place; a ring's can always be written so.
     pub in_place: bool,
     /// Somebody may close.
     pub closes: bool,
@@ -36,7 +36,7 @@ impl Menu {
     fn push(self, random: &mut Random, numbers: &mut Numbers) -> Call {
         let wait = self.wait(random);
         match random.below(if self.waits { 10 } else { 6 }) {
-            7 if self.in_place => Call::PushInPlace(wait, numbers.some(1)),
+            7 if self.in_place || self.roles => Call::PushInPlace(wait, numbers.some(1)),
             8.. => {
                 let count = 2 + random.below(MANY as u64 - 1) as usize;
                 Call::PushMany(wait, numbers.some(count), count)

@@ -18,6 +18,9 @@ const SHORT: Duration = Duration::from_micros(40);
 /// The parent, its workers, and one that is being replaced.
 const PARTICIPANTS: u32 = 8;
 
+/// From this process on, whoever wants a role gets it from others.
+pub const FIRST_OF_OTHERS: usize = 3;
+
 /// Until when a call waits; nothing when it does not.
 fn until(wait: Wait) -> Option<Deadline> {
     match wait {
@@ -298,7 +301,7 @@ impl<F: Form> Subject for Tested<F> {
 
     fn menu(&self, process: usize) -> Menu {
         let (pushes, pops) = match process {
-            0 | 3 => (true, false),
+            0 | FIRST_OF_OTHERS => (true, false),
             1 | 4 => (false, true),
             _ => (false, false),
         };

@@ -1,7 +1,9 @@
 //! What was done: of one test, and, in memory that tests in processes of their own share, of all.
 
-use super::history::{History, Overlap};
+use super::call::{Answer, No};
+use super::history::{History, Made, Overlap};
 use super::record::map;
+use super::rings::FIRST_OF_OTHERS;
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,6 +21,10 @@ pub struct Totals {
     pub deaths: u64,
     /// Of these, inside a call.
     pub inside: u64,
+    /// Calls that were refused, for somebody else had the role.
+    pub sent_away: u64,
+    /// Calls for a role of those who only get it when another leaves it, or dies with it.
+    pub taken_over: u64,
     pub states: u64,
     pub most_states: u64,
 }
@@ -34,6 +40,15 @@ impl Totals {
         self.overlapping += u64::from(overlap.most >= ENOUGH);
         self.deaths += history.deaths.iter().flatten().count() as u64;
         self.inside += history.calls.iter().filter(|call| call.answer.is_none()).count() as u64;
+        let away = |call: &&Made| call.answer == Some(Answer::No(No::Busy));
+        let second = |call: &&Made| {
+            let others = call.process >= FIRST_OF_OTHERS && call.process < history.processes() - 1;
+            others && (call.call.pushes() || call.call.pops()) && !away(call)
+        };
+        self.sent_away += history.calls.iter().filter(away).count() as u64;
+        if history.rules.ring.is_some() {
+            self.taken_over += history.calls.iter().filter(second).count() as u64;
+        }
         self.states += states as u64;
         self.most_states = self.most_states.max(states as u64);
     }
@@ -46,6 +61,17 @@ impl Totals {
             "only {} of {} histories had {ENOUGH} calls under way at a time",
             self.overlapping,
             self.histories
+        );
+    }
+
+    /// Nor does one of rings whose roles stay where they are.
+    #[track_caller]
+    pub fn check_roles(&self) {
+        assert!(
+            self.sent_away > 0 && self.taken_over > 0,
+            "{} calls were sent away, {} were made by those who took over",
+            self.sent_away,
+            self.taken_over
         );
     }
 }
@@ -65,7 +91,11 @@ impl fmt::Display for Totals {
             self.inside,
             self.states,
             self.most_states
-        )
+        )?;
+        if self.sent_away + self.taken_over > 0 {
+            write!(f, ", sent away {}, taken over {}", self.sent_away, self.taken_over)?;
+        }
+        Ok(())
     }
 }
 

@@ -132,6 +132,16 @@ impl<'r, T: Pod> RingReservation<'r, T> {
 /// assert!(ring.is_empty());
 /// # Ok::<(), mpshm::Error>(())
 /// ```
+///
+/// It lies in the ring's memory, which the consumer keeps mapped, and so cannot outlive that:
+///
+/// ```compile_fail,E0505
+/// let mut consumer = mpshm::Ring::<u64>::new(4)?.consumer();
+/// let claim = consumer.claim(1)?;
+/// drop(consumer);
+/// claim.release();
+/// # Ok::<(), mpshm::Error>(())
+/// ```
 #[must_use = "dropped, it is released"]
 pub struct RingClaim<'r, T: Pod> {
     end: &'r mut ReadEnd,
