@@ -11,6 +11,15 @@ static int dies_with_a_claim(void *context) {
     return 0;
 }
 
+static int gives_back_and_dies(void *context) {
+    const void *view;
+    size_t count;
+    OK(mpshm_ring_claim((mpshm_ring_t *)context, 2, 0, &view, &count));
+    OK(mpshm_ring_give_back((mpshm_ring_t *)context));
+    raise(SIGKILL);
+    return 0;
+}
+
 static int dies_after_a_part(void *context) {
     const void *data;
     size_t count;
@@ -66,7 +75,7 @@ static void is_next(mpshm_ring_t *r, int64_t expected) {
 }
 
 static void in_hand(void) {
-    mpshm_ring_t *r = ring_of(8, 4, 0);
+    mpshm_ring_t *r = ring_of(8, 4, 0), *other;
     int64_t n;
     const void *view;
     void *room;
@@ -141,7 +150,22 @@ static void in_hand(void) {
     OK(mpshm_ring_claim(r, 1, 0, &view, &count));
     OK(mpshm_ring_give_back(r));
     is_next(r, n);
+    /* It stays when the one who gave it back dies later; so does what a handle was closed with, whoever dies then. */
+    for (n = 1; n <= 4; n++) OK(mpshm_ring_push(r, &n, sizeof n, 0));
+    OK(mpshm_ring_clone(r, &other));
     mpshm_ring_close(r);
+    SAME(reap(child(gives_back_and_dies, other)), -SIGKILL);
+    OK(mpshm_ring_clone(other, &r));
+    OK(mpshm_ring_claim(r, 4, 0, &view, &count));
+    SAME(count, 2);
+    SAME(*(const int64_t *)view, 1);
+    mpshm_ring_close(r);
+    SAME(reap(child(pops_and_dies, other)), -SIGKILL);
+    is_next(other, 2);
+    is_next(other, 3);
+    is_next(other, 4);
+    SAME(ring_counters(other).dropped, 2);
+    mpshm_ring_close(other);
 
     /* A reservation is given up; what was committed stays. */
     r = ring_of(8, 4, 0);

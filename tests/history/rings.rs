@@ -260,10 +260,13 @@ impl<F: Form> Tested<F> {
     }
 }
 
+/// With what is claimed.
+type Consumer<F> = Hold<RingConsumer<<F as Form>::Of>, RingClaim<'static, <F as Form>::Unit>>;
+
 /// A process's handles, and what it has claimed.
 pub struct Hand<'a, F: Form> {
     producer: Option<RingProducer<F::Of>>,
-    consumer: Option<Hold<RingConsumer<F::Of>, RingClaim<'static, F::Unit>>>,
+    consumer: Option<Consumer<F>>,
     ring: PhantomData<&'a ()>,
 }
 
@@ -278,10 +281,7 @@ impl<F: Form> Hand<'_, F> {
         self.producer.get_or_insert_with(|| ring.producer())
     }
 
-    fn consumer(
-        &mut self,
-        ring: &Ring<F::Of>,
-    ) -> &mut Hold<RingConsumer<F::Of>, RingClaim<'static, F::Unit>> {
+    fn consumer(&mut self, ring: &Ring<F::Of>) -> &mut Consumer<F> {
         self.consumer.get_or_insert_with(|| Hold::new(ring.consumer()))
     }
 
@@ -370,7 +370,7 @@ impl<F: Form> Subject for Tested<F> {
     fn check_clear(&self) -> Result<(), String> {
         let mut hand = Hand::<F>::default();
         let (all, room) = (0..self.1.capacity as u64, !self.0.is_closed());
-        let empty = self.0.is_empty() && self.0.len() == 0;
+        let empty = (self.0.is_empty(), self.0.len()) == (true, 0);
         for number in all.clone().filter(|_| room) {
             let pushed = F::push(hand.producer(&self.0), Wait::Not, number);
             pushed.map_err(|error| format!("no room for {number}: {error}"))?;

@@ -282,10 +282,13 @@ impl<C: Carries> RingWorker<C> {
         Ok(said)
     }
 
+    fn claimed(&mut self, at: usize) -> RingClaim<'static, C::Unit> {
+        self.outs[at].held.take().expect("a claim")
+    }
+
     /// Of messages: all bytes of it, or none.
     fn release_first(&mut self, at: usize, count: usize) -> Said {
-        let claim = self.outs[at].held.take().expect("a claim");
-        claim.release_first(count).map(ok)
+        self.claimed(at).release_first(count).map(ok)
     }
 
     fn look(&self) -> Said {
@@ -356,11 +359,13 @@ impl<C: Carries> RingWorker<C> {
             }
             ["claim", which, how, most] => self.claim(at(which), how, at(most)),
             ["release", which] => {
-                Ok(ok(self.outs[at(which)].held.take().map(RingClaim::release).expect("a claim")))
+                self.claimed(at(which)).release();
+                Ok("ok".into())
             }
             ["release-first", which, count] => return self.release_first(at(which), at(count)),
             ["give-back", which] => {
-                Ok(ok(self.outs[at(which)].held.take().map(RingClaim::give_back).expect("a claim")))
+                self.claimed(at(which)).give_back();
+                Ok("ok".into())
             }
             ["close"] => return self.ring.close().map(ok),
             ["look"] => return self.look(),
