@@ -93,6 +93,7 @@ fn main() {
         a_slow_reader_gets_whole_items_in_order: 60,
         a_timed_pop_ends_in_time_however_fast_the_ring_is_overwritten: 60,
         each_role_has_one_holder,
+        a_batch_of_nothing_takes_the_role,
         whoever_comes_after_the_dead_goes_on,
         a_handle_that_was_not_used_holds_nothing,
         the_ends_of_a_ring_that_follows_them_are_its_end,

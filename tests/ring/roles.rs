@@ -331,3 +331,22 @@ pub fn a_participant_too_many_is_told_so() {
     assert_eq!(ring.consumer().pop(), Ok(1));
     kill(&child);
 }
+
+/// Who pushes or pops nothing has the role then, and is told who has it already, as with any other call.
+pub fn a_batch_of_nothing_takes_the_role() {
+    let (items, messages) = (Ring::<u64>::new(4).unwrap(), Ring::<[u8]>::new(100).unwrap());
+    let (mut producers, mut consumers) =
+        ((items.producer(), messages.producer()), (items.consumer(), messages.consumer()));
+    assert_eq!(producers.0.try_push_many(&[]), Ok(0));
+    assert_eq!(producers.1.try_push_many::<[u8; 0]>(&[]), Ok(0));
+    assert_eq!(consumers.0.try_pop_many(0), Ok(vec![]));
+    assert_eq!(consumers.1.try_pop_many(0), Ok(vec![]));
+    for _ in 0..2 {
+        is_taken(items.producer().try_push_many(&[]), "producer", "another handle");
+        is_taken(messages.producer().try_push_many::<[u8; 0]>(&[]), "producer", "another handle");
+        is_taken(items.consumer().try_pop_many(0), "consumer", "another handle");
+        is_taken(items.consumer().pop_many(0), "consumer", "another handle");
+        is_taken(messages.consumer().try_pop_many(0), "consumer", "another handle");
+        is_taken(messages.consumer().pop_many(0), "consumer", "another handle");
+    }
+}

@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::os::clock::Deadline;
-use crate::queue::error::{Failure, PushError};
+use crate::queue::error::{Failure, PopError, PushError};
 use crate::queue::mpmc::{Popped, Pushed};
 use crate::queue::ring::Refusal;
 use crate::queue::spsc::core::{copy_out, message, write_message};
@@ -298,6 +298,9 @@ impl RingConsumer<[u8]> {
     /// # Errors
     /// None was popped: `Empty`, `Closed`, `PeerDead`, `Failed`.
     pub fn try_pop_many(&mut self, most: usize) -> Popped<Vec<Vec<u8>>> {
+        if most == 0 {
+            return self.end.ready().map(|()| Vec::new()).map_err(PopError::Failed);
+        }
         let mut messages = Vec::new();
         while messages.len() < most {
             match self.try_pop() {
@@ -327,7 +330,7 @@ impl RingConsumer<[u8]> {
         deadline: impl Into<Deadline>,
     ) -> Popped<Vec<Vec<u8>>> {
         if most == 0 {
-            return Ok(Vec::new());
+            return self.try_pop_many(0);
         }
         let mut messages = vec![self.pop_timeout(deadline)?];
         messages.extend(self.try_pop_many(most - 1).unwrap_or_default());
