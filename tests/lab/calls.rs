@@ -20,10 +20,19 @@ pub enum Phase {
     Returned,
 }
 
-/// A moment of an operation: its `call`th system call, counted from 0, in this phase.
+/// One of an operation's system calls, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Which {
+    Call(usize),
+    /// Of those that it sleeps in. How many others are made before one, such as offers of the processor, is not the same
+    /// in each run.
+    Sleep(usize),
+}
+
+/// A moment of an operation: this system call, in this phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {
-    pub call: usize,
+    pub which: Which,
     pub phase: Phase,
 }
 
@@ -62,22 +71,33 @@ impl Traced<'_> {
         moment: Moment,
         rouse: impl FnOnce() -> Result<(), Failure>,
     ) -> Result<bool, Failure> {
-        for _ in 0..moment.call {
-            if !self.enter_call()? {
-                return Ok(false);
+        let (mut calls, mut sleeps) = (0, 0);
+        while self.enter_call()? {
+            let is_call = moment.which == Which::Call(calls);
+            if is_call && moment.phase == Phase::Entered {
+                return Ok(true);
             }
-            if self.sleeps()? {
+            let slept = self.sleeps()?;
+            if is_call || slept && moment.which == Which::Sleep(sleeps) {
+                return self.run_to_phase(moment.phase, slept, rouse);
+            }
+            if slept {
                 self.await_return()?;
+                sleeps += 1;
             }
+            calls += 1;
         }
-        if !self.enter_call()? {
-            return Ok(false);
-        }
-        if moment.phase == Phase::Entered {
-            return Ok(true);
-        }
-        let slept = self.sleeps()?;
-        match moment.phase {
+        Ok(false)
+    }
+
+    /// Runs on in the system call that was looked for; whether it `slept` is known.
+    fn run_to_phase(
+        &mut self,
+        phase: Phase,
+        slept: bool,
+        rouse: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<bool, Failure> {
+        match phase {
             Phase::Asleep => return Ok(slept),
             Phase::Roused if !slept => return Ok(false),
             Phase::Roused => rouse()?,

@@ -35,7 +35,7 @@ pub mod view;
 pub mod watch;
 
 use calls::Call;
-pub use calls::{Moment, Phase};
+pub use calls::{Moment, Phase, Which};
 pub use page::Page;
 pub use process::{Child, in_child};
 pub use route::Route;
@@ -311,8 +311,8 @@ impl Lab {
         let name = format!("{}, just woken", scenario.name());
         if self.options.wants(&name) {
             let moments = self.calls(scenario, 2).and_then(|calls| {
-                let [call, _] = sleeps(&calls)?;
-                Ok(vec![Moment { call, phase: Phase::Roused }])
+                sleeps(&calls)?;
+                Ok(vec![Moment { which: Which::Sleep(0), phase: Phase::Roused }])
             });
             self.run_at(scenario, &name, moments, true);
         }
@@ -327,15 +327,15 @@ impl Lab {
     /// Before and after each system call up to the first sleep, then in two sleeps.
     pub fn around_sleeps<S: Scenario>(&self, scenario: &S) -> Result<Vec<Moment>, Failure> {
         let calls = self.calls(scenario, 2)?;
-        let [first, second] = sleeps(&calls)?;
+        let [first, _] = sleeps(&calls)?;
         let mut moments = self.options.thin.of(&around(0..first));
-        for (call, phase) in [
-            (first, Phase::Entered),
-            (first, Phase::Asleep),
-            (first, Phase::Returned),
-            (second, Phase::Asleep),
+        for (which, phase) in [
+            (Which::Call(first), Phase::Entered),
+            (Which::Sleep(0), Phase::Asleep),
+            (Which::Sleep(0), Phase::Returned),
+            (Which::Sleep(1), Phase::Asleep),
         ] {
-            moments.push(Moment { call, phase });
+            moments.push(Moment { which, phase });
         }
         Ok(moments)
     }
@@ -444,7 +444,9 @@ impl Lab {
 }
 
 fn around(calls: std::ops::Range<usize>) -> Vec<Moment> {
-    let both = |call| [Phase::Entered, Phase::Returned].map(|phase| Moment { call, phase });
+    let both = |call| {
+        [Phase::Entered, Phase::Returned].map(|phase| Moment { which: Which::Call(call), phase })
+    };
     calls.flat_map(both).collect()
 }
 

@@ -2,8 +2,8 @@
 //! lab stops where it says, and that its checks can fail.
 
 use super::lab::{
-    Arrival, Check, Failure, Lab, Mode, Moment, Options, Page, Phase, Scenario, Sweep, demand,
-    in_child,
+    Arrival, Check, Failure, Lab, Mode, Moment, Options, Page, Phase, Scenario, Sweep, Which,
+    demand, in_child,
 };
 use std::arch::asm;
 use std::collections::BTreeSet;
@@ -230,16 +230,18 @@ pub fn run(lab: &Lab) {
     }
     let every_point = lab.with(Options::default());
     type Test = fn(&Lab) -> Result<(), String>;
-    let tests: [(&str, Test); 15] = [
+    let tests: [(&str, Test); 17] = [
         ("a word between two stores is torn at six points", torn),
         ("one atomic store is never torn", whole),
         ("an effect taken back is noticed", back),
         ("a lock that dies with its owner hangs the survivor", dead_lock),
         ("a lock held by a stopped process blocks the others", held_lock),
         ("breakpoints and single steps lead to the same points", same_points),
+        ("a child's stack lies the same however deep the lab is", same_stack),
         ("a repeated string instruction and a system call count once", counted_once),
         ("a long operation is stopped wherever something changes", telling),
         ("system calls are met before, asleep and after", in_calls),
+        ("sleeps are met whatever comes before them", varied),
         ("a sleeper is met when it was just woken", roused),
         ("the vdso, system calls and signals are passed through", mixed),
         ("an operation that never ends is ended", endless),
@@ -318,6 +320,33 @@ fn same_points(lab: &Lab) -> Result<(), String> {
         expect("stage", Some(&stage), fast.stages.get(&k))?;
     }
     Ok(())
+}
+
+#[inline(never)]
+fn deeper<T>(call: impl FnOnce() -> T) -> T {
+    let frame = std::hint::black_box([0_u8; 1000]);
+    let done = call();
+    std::hint::black_box(frame);
+    done
+}
+
+/// Copies go one way or another by where their ends lie in a page.
+fn same_stack(lab: &Lab) -> Result<(), String> {
+    let toy = Toy {
+        operate: |words| {
+            let local = 0_u8;
+            words[0].store(1 + (&raw const local as u64 & 4095), Ordering::Release);
+            0
+        },
+        ..PLAIN
+    };
+    let place = || -> Result<u64, Failure> {
+        let (world, mut traced) = lab.begin(&toy, toy.setup()?)?;
+        traced.record(|| 0)?;
+        Ok(read(world.words(), 0))
+    };
+    let [one, other] = [place(), deeper(place)].map(|place| place.map_err(|why| why.to_string()));
+    expect("where it lies in its page", one?, other?)
 }
 
 fn counted_once(lab: &Lab) -> Result<(), String> {
@@ -417,9 +446,10 @@ const SLEEPY: Toy = Toy {
 fn in_calls(lab: &Lab) -> Result<(), String> {
     let moments = lab.around_sleeps(&SLEEPY).map_err(|failure| failure.to_string())?;
     use Phase::{Asleep, Entered, Returned};
-    let wanted = [(0, Entered), (0, Asleep), (0, Returned), (1, Asleep)];
-    let wanted: Vec<_> = wanted.into_iter().map(|(call, phase)| Moment { call, phase }).collect();
-    expect("moments", &moments, &wanted)?;
+    use Which::{Call, Sleep};
+    let wanted = [(Call(0), Entered), (Sleep(0), Asleep), (Sleep(0), Returned), (Sleep(1), Asleep)];
+    let wanted = wanted.map(|(which, phase)| Moment { which, phase });
+    expect("moments", &moments[..], &wanted[..])?;
     let kill = lab.sweep_calls(&SLEEPY, &moments, Mode::Kill, false);
     expect("checks that failed", kill.checks(), BTreeSet::new())?;
     let stages: Vec<u64> = kill.stages.values().copied().collect();
@@ -429,9 +459,31 @@ fn in_calls(lab: &Lab) -> Result<(), String> {
     expect("moments met", stop.points.len(), 4)
 }
 
+/// Makes other calls before it sleeps, and not as many in each run.
+fn varied(lab: &Lab) -> Result<(), String> {
+    let varied = Toy {
+        operate: |words| {
+            for _ in 0..std::process::id() % 3 {
+                // SAFETY: no preconditions.
+                unsafe { libc::syscall(libc::SYS_getppid) };
+            }
+            (SLEEPY.operate)(words)
+        },
+        ..SLEEPY
+    };
+    let moments = [(Which::Sleep(0), Phase::Asleep), (Which::Sleep(1), Phase::Asleep)]
+        .map(|(which, phase)| Moment { which, phase });
+    for _ in 0..3 {
+        let sweep = lab.sweep_calls(&varied, &moments, Mode::Kill, false);
+        let stages: Vec<u64> = sweep.stages.values().copied().collect();
+        expect("rounds", stages, vec![0, 1])?;
+    }
+    Ok(())
+}
+
 fn roused(lab: &Lab) -> Result<(), String> {
     let begin = std::time::Instant::now();
-    let moment = Moment { call: 0, phase: Phase::Roused };
+    let moment = Moment { which: Which::Sleep(0), phase: Phase::Roused };
     let patient = Toy {
         operate: |words| {
             // SAFETY: a word of the shared page; no time limit.

@@ -67,7 +67,7 @@ impl<'a> Traced<'a> {
         page.reset();
         let ticker = Ticker::start();
         let deadline = Instant::now() + limit;
-        let child = Child::fork(|| {
+        let body = || {
             // SAFETY: no pointers; makes the lab this process's tracer.
             unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
             let done = catch_unwind(AssertUnwindSafe(|| {
@@ -90,7 +90,8 @@ impl<'a> Traced<'a> {
                     101
                 }
             }
-        });
+        };
+        let child = Child::fork(|| on_a_stack_page(body));
         Self { child, page, _ticker: ticker, limit, deadline, steps: 0, address: 0, pending: 0 }
     }
 
@@ -341,6 +342,38 @@ fn stock_up() {
         let pieces: [Vec<u8>; 4] = std::array::from_fn(|_| Vec::with_capacity(size));
         drop(std::hint::black_box(pieces));
     }
+}
+
+/// Runs `body` with its stack at the end of a page. Copies take one way or another by where their ends lie in a page, and
+/// the lab's own calls go deeper here than there when it forks.
+#[cfg(target_arch = "x86_64")]
+fn on_a_stack_page<B: FnOnce() -> i32>(body: B) -> i32 {
+    extern "C" fn run<B: FnOnce() -> i32>(call: &mut (Option<B>, i32)) {
+        let body = call.0.take().expect("called once");
+        call.1 = body();
+    }
+    let mut call = (Some(body), 101);
+    // SAFETY: below the red zone the stack is free, and has more than a page; the register that keeps the stack pointer is
+    // kept by what is called; the call gets the reference that it expects; a panic in it ends the process.
+    unsafe {
+        std::arch::asm!(
+            "mov r12, rsp",
+            "sub rsp, 256",
+            "and rsp, -4096",
+            "call {run}",
+            "mov rsp, r12",
+            run = in(reg) run::<B> as extern "C" fn(&mut (Option<B>, i32)),
+            in("rdi") &raw mut call,
+            out("r12") _,
+            clobber_abi("C"),
+        );
+    }
+    call.1
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn on_a_stack_page(body: impl FnOnce() -> i32) -> i32 {
+    body()
 }
 
 /// A child that lies stopped inside its operation.
