@@ -7,8 +7,9 @@
 //!
 //! Every run begins with toys (`tests/lab/toys.rs`): operations on plain shared words, whose faults are known to the
 //! instruction. A toy passes when the lab finds the fault at exactly the points where it lies. Then come planted bugs
-//! on the real objects (`tests/lab/plants.rs`, with the check beside each that must catch it): what a careless queue,
-//! lock, directory or attachment would do, done instead of the operation that the scenario is about.
+//! on the real objects (`tests/lab/plants.rs` and `ring_plants.rs`, with the check beside each that must catch it): what
+//! a careless queue, ring, lock, directory or attachment would do, done instead of the operation that the scenario is
+//! about.
 
 #[path = "lab/ends.rs"]
 mod ends;
@@ -26,6 +27,25 @@ mod objects;
 mod plants;
 #[path = "lab/queues.rs"]
 mod queues;
+#[path = "lab/ring_forms.rs"]
+mod ring_forms;
+#[path = "lab/ring_jobs.rs"]
+mod ring_jobs;
+#[path = "lab/ring_look.rs"]
+mod ring_look;
+#[path = "lab/ring_model.rs"]
+mod ring_model;
+#[path = "lab/ring_pairs.rs"]
+mod ring_pairs;
+#[cfg(target_arch = "x86_64")]
+#[path = "lab/ring_plants.rs"]
+mod ring_plants;
+#[path = "lab/ring_wakes.rs"]
+mod ring_wakes;
+#[path = "lab/ring_world.rs"]
+mod ring_world;
+#[path = "lab/rings.rs"]
+mod rings;
 #[path = "lab/second.rs"]
 mod second;
 #[path = "lab/segments.rs"]
@@ -72,9 +92,12 @@ fn main() {
     // The long ones first, so that the processes are done at about the same time.
     jobs.0.push(Box::new(toys::run));
     jobs.0.push(Box::new(plants::run));
+    jobs.0.push(Box::new(ring_plants::run));
     jobs.wakes();
+    jobs.heirs_of_rings();
     jobs.second_deaths();
     jobs.queues();
+    jobs.rings();
     jobs.segments();
     jobs.rest();
     share(&lab, &jobs.0);

@@ -152,6 +152,7 @@ impl<F: Ended> Followed<F> {
             Err(Refused::Closed) => Ok(Told::Closed),
             Err(Refused::PeerDead) => Ok(Told::PeerDead),
             Err(Refused::Wrong(failure)) => Err(failure),
+            Err(Refused::Busy) => unreachable!("queues have no roles"),
         }
     }
 

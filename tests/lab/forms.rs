@@ -2,7 +2,8 @@
 
 use super::lab::{Check, Failure, demand};
 use mpshm::{
-    Audit, Claim, Deadline, Pod, PopError, PushError, Queue, QueueOptions, Reservation, Segment,
+    Audit, Claim, Deadline, ErrorKind, Pod, PopError, PushError, Queue, QueueOptions, Reservation,
+    Segment,
 };
 use std::marker::PhantomData;
 use std::sync::OnceLock;
@@ -29,25 +30,30 @@ pub enum Refused {
     Nothing,
     Closed,
     PeerDead,
+    /// Somebody else has the role.
+    Busy,
     Wrong(Failure),
 }
 
 pub type Tried<T> = Result<T, Refused>;
 
 impl Refused {
-    fn push<V>(call: &str, error: PushError<V>) -> Self {
+    pub fn push<V>(call: &str, error: PushError<V>) -> Self {
         match error {
             PushError::Full(_) | PushError::TimedOut(_) => Self::Nothing,
             PushError::Closed(_) => Self::Closed,
+            PushError::PeerDead(_) => Self::PeerDead,
+            PushError::Failed(_, error) if error.kind() == ErrorKind::Busy => Self::Busy,
             other => Self::Wrong(Failure::new(Check::Outcome, format!("{call}: {other}"))),
         }
     }
 
-    fn pop(call: &str, error: PopError) -> Self {
+    pub fn pop(call: &str, error: PopError) -> Self {
         match error {
             PopError::Empty | PopError::TimedOut => Self::Nothing,
             PopError::Closed => Self::Closed,
             PopError::PeerDead => Self::PeerDead,
+            PopError::Failed(error) if error.kind() == ErrorKind::Busy => Self::Busy,
             other => Self::Wrong(Failure::new(Check::Outcome, format!("{call}: {other}"))),
         }
     }
@@ -122,14 +128,14 @@ pub trait Form {
     }
 }
 
-fn deadline(wait: Wait) -> Deadline {
+pub fn deadline(wait: Wait) -> Deadline {
     match wait {
         Wait::For(time) => time.into(),
         _ => Deadline::FOREVER,
     }
 }
 
-fn checked(number: u64, holds: bool, item: &dyn std::fmt::Debug) -> Result<u64, Failure> {
+pub fn checked(number: u64, holds: bool, item: &dyn std::fmt::Debug) -> Result<u64, Failure> {
     demand(holds, Check::Content, || format!("an item that nobody pushed: {item:?}"))?;
     Ok(number)
 }

@@ -30,7 +30,7 @@ fn take(world: &World<Blocks>) -> Option<u64> {
 }
 
 /// Long enough for a sample to hit.
-fn dawdle() {
+pub fn dawdle() {
     for _ in 0..std::hint::black_box(10) {
         std::hint::spin_loop();
     }
@@ -291,7 +291,12 @@ pub fn run(lab: &Lab) {
 }
 
 /// Whether the check failed, and the operation was not simply refused from its first instruction on.
-fn caught<S: Scenario>(lab: &Lab, scenario: &S, mode: Mode, check: Check) -> Result<(), String> {
+pub fn caught<S: Scenario>(
+    lab: &Lab,
+    scenario: &S,
+    mode: Mode,
+    check: Check,
+) -> Result<(), String> {
     let route = lab.route(scenario).map_err(|failure| failure.to_string())?;
     let points = lab.points(scenario, &route, mode);
     let sweep = lab.sweep(scenario, &route, &points, mode);

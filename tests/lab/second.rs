@@ -11,7 +11,7 @@ use super::lab::{
 use std::collections::HashSet;
 
 /// A repair of fewer instructions is killed at every one of them.
-const EVERY: usize = 3_000;
+pub const EVERY: usize = 3_000;
 
 /// A scenario whose aftermath can be repaired by a call of its own.
 pub trait Repairable: Scenario {
@@ -41,7 +41,8 @@ pub fn run<S: Repairable>(lab: &Lab, first: &S, most: usize) {
     if !lab.options.wants(&name) {
         return;
     }
-    let known = lab.route(first).and_then(|route| Ok((route, moments(lab, first)?)));
+    let marks = |world: &S::World| first.marks(world);
+    let known = lab.route(first).and_then(|route| Ok((route, moments(lab, first, marks)?)));
     match known {
         Ok((route, moments)) => {
             let most = if lab.options.is_quick() { most.min(2) } else { most };
@@ -63,9 +64,13 @@ fn spread(moments: &[usize], most: usize) -> Vec<usize> {
 
 /// The first point of each distinct state of the marks that the operation passes through, but for the first one where
 /// it leaves nothing to repair.
-fn moments<S: Repairable>(lab: &Lab, first: &S) -> Result<Vec<usize>, Failure> {
+pub fn moments<S: Scenario>(
+    lab: &Lab,
+    first: &S,
+    marks: impl Fn(&S::World) -> (*const u8, usize),
+) -> Result<Vec<usize>, Failure> {
     let (world, mut traced): (_, Traced<'_>) = lab.begin(first, first.setup()?)?;
-    let watch = Watch::new(first.marks(&world));
+    let watch = Watch::new(marks(&world));
     let mut known = HashSet::from([watch.changes()]);
     let mut moments = Vec::new();
     for k in 1.. {

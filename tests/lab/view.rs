@@ -47,6 +47,13 @@ impl View {
         }
     }
 
+    /// The word of eight bytes at offset `at`.
+    pub fn word(&self, at: usize) -> u64 {
+        assert!(at % 8 == 0 && at + 8 <= self.length);
+        // SAFETY: an aligned word inside the mapping.
+        unsafe { self.start.add(at).cast::<u64>().read_volatile() }
+    }
+
     /// Swaps a word of eight bytes at offset `at` for what `change` makes of it.
     pub fn plant_word(&self, at: usize, change: impl Fn(u64) -> u64) {
         assert!(at % 8 == 0 && at + 8 <= self.length);

@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 /// A sleeper that nobody wakes looks again by itself after a tenth of a second; this is far beyond.
 const SOON: Duration = Duration::from_secs(3);
 const PATIENT: Duration = Duration::from_secs(6);
-const LONG: Wait = Wait::For(PATIENT);
+pub const LONG: Wait = Wait::For(PATIENT);
 /// What others push, and what the sleeper pushes.
-const OTHER: u64 = 201;
+pub const OTHER: u64 = 201;
 
 /// A process that is asleep in a call, and will tell what the call brought.
 pub struct Sleeper {
@@ -65,7 +65,8 @@ impl Sleeper {
         (got == 8).then(|| u64::from_ne_bytes(bytes))
     }
 
-    fn soon(&self, why: &str) -> Result<u64, Failure> {
+    /// The same, soon; `why` it has to be.
+    pub fn soon(&self, why: &str) -> Result<u64, Failure> {
         self.brought(SOON).ok_or_else(|| {
             Failure::new(Check::Late, format!("the sleeper {} slept on: {why}", self.child.pid()))
         })
