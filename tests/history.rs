@@ -1,10 +1,10 @@
 //! Histories: `cargo test --release --test history [-- --histories N] [--seed S] [--only NAME]`.
 //!
-//! Several processes call one queue at random, at the same time; some are killed in it. Each notes when its calls
-//! began and returned and what they answered, and every such history is held against a sequential queue: is there an
-//! order of the calls, between their stamps, in which that queue gives the same answers? What the sequential
-//! queue may do is in `history/model.rs`, how it is decided in `check.rs`, how histories are made in `run.rs`. Each structure
-//! that is tested is one file beside these ([`run::Subject`]).
+//! Several processes call one queue, or one ring, at random, at the same time; some are killed in it. Each notes when
+//! its calls began and returned and what they answered, and every such history is held against a sequential queue: is there
+//! an order of the calls, between their stamps, in which that queue gives the same answers? What the sequential
+//! queue may do is in `history/model.rs`, the sequential ring in `ring_model.rs`, how it is decided in `check.rs`, how
+//! histories are made in `run.rs`. Each structure that is tested is one file beside these ([`run::Subject`]).
 //!
 //! The last line is `total: histories N, operations N, overlap max N mean X, deaths N, not linearizable 0`; overlapping
 //! are the calls that are under way when one begins, itself included.
