@@ -107,7 +107,9 @@ impl Slots for BlockSlots<'_> {
 }
 
 mod items {
-    use super::{CLOSED, FULL, Ordering, Slot, Slots};
+    #[cfg(any(loom, not(target_arch = "x86_64")))]
+    use super::Ordering;
+    use super::{CLOSED, FULL, Slot, Slots};
 
     #[cfg(not(loom))]
     pub(crate) use portable_atomic::AtomicU128;
@@ -152,10 +154,17 @@ mod items {
     // one process only.
     unsafe impl crate::layout::offset::Shared for AtomicU128 {}
 
-    fn encode(slot: Slot) -> u128 {
+    /// The two words of a slot.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(crate) struct Words {
+        pub low: u64,
+        pub item: u64,
+    }
+
+    fn encode(slot: Slot) -> Words {
         let low =
             (slot.lap << 2) | (u64::from(slot.closed) * CLOSED) | (u64::from(slot.full) * FULL);
-        u128::from(slot.item) << 64 | u128::from(low)
+        Words { low, item: slot.item }
     }
 
     impl Slots for ItemSlots<'_> {
@@ -166,26 +175,82 @@ mod items {
 
         #[inline]
         fn load(&self, index: u32) -> Slot {
-            let word = self.0[index as usize].load(Ordering::Acquire);
-            let low = word as u64;
-            Slot {
-                lap: low >> 2,
-                full: low & FULL != 0,
-                closed: low & CLOSED != 0,
-                item: (word >> 64) as u64,
-            }
+            let Words { low, item } = wide::load(&self.0[index as usize]);
+            Slot { lap: low >> 2, full: low & FULL != 0, closed: low & CLOSED != 0, item }
         }
 
         #[inline]
         fn change(&self, index: u32, from: Slot, to: Slot) -> bool {
-            self.0[index as usize]
-                .compare_exchange(
-                    encode(from),
-                    encode(to),
-                    Ordering::SeqCst, // the event counts' E1
-                    Ordering::Relaxed,
-                )
-                .is_ok()
+            // SeqCst: the event counts' E1
+            wide::change(&self.0[index as usize], encode(from), encode(to))
+        }
+    }
+
+    /// Everywhere: one access to the whole slot.
+    #[cfg(any(loom, not(target_arch = "x86_64")))]
+    mod wide {
+        use super::{AtomicU128, Ordering, Words};
+
+        fn join(words: Words) -> u128 {
+            u128::from(words.item) << 64 | u128::from(words.low)
+        }
+
+        pub(super) fn load(slot: &AtomicU128) -> Words {
+            let word = slot.load(Ordering::Acquire);
+            Words { low: word as u64, item: (word >> 64) as u64 }
+        }
+
+        pub(super) fn change(slot: &AtomicU128, from: Words, to: Words) -> bool {
+            let (from, to) = (join(from), join(to));
+            slot.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        }
+    }
+
+    /// Here: what the processor does for that, without a question on the way whether it can. That was asked when the queue was
+    /// made or opened.
+    #[cfg(all(not(loom), target_arch = "x86_64"))]
+    mod wide {
+        use super::{AtomicU128, Words};
+        use std::arch::asm;
+
+        /// The words are read one after the other. An item never changes without its lap or its flags, so what belongs
+        /// to a later time than they do fails the change that it is read for; and the flags alone are as true as ever.
+        #[inline(always)]
+        pub(super) fn load(slot: &AtomicU128) -> Words {
+            let (low, item);
+            // SAFETY: reads the slot. Acquire, as every load is here; the compiler keeps its order too.
+            unsafe {
+                asm!(
+                    "mov {low}, qword ptr [{slot}]",
+                    "mov {item}, qword ptr [{slot} + 8]",
+                    slot = in(reg) slot.as_ptr(),
+                    low = out(reg) low,
+                    item = out(reg) item,
+                    options(nostack, preserves_flags),
+                );
+            }
+            Words { low, item }
+        }
+
+        #[inline(always)]
+        pub(super) fn change(slot: &AtomicU128, from: Words, to: Words) -> bool {
+            let changed: u64;
+            // SAFETY: changes the slot, which is aligned to its size. `rbx` may be the compiler's own, and comes back.
+            unsafe {
+                asm!(
+                    "xchg rbx, {low}",
+                    "lock cmpxchg16b xmmword ptr [rdi]",
+                    "sete cl",
+                    "mov rbx, {low}",
+                    low = inout(reg) to.low => _,
+                    in("rdi") slot.as_ptr(),
+                    inout("rcx") to.item => changed,
+                    inout("rax") from.low => _,
+                    inout("rdx") from.item => _,
+                    options(nostack),
+                );
+            }
+            changed as u8 != 0
         }
     }
 }
