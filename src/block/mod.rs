@@ -190,6 +190,9 @@ pub(crate) trait Blocks {
     fn get(&self, index: u32) -> Option<&Block>;
     /// The blocks of the least size that has room for `length` bytes; those behind them have more.
     fn fitting(&self, length: u32) -> Range<u32>;
+    /// The block, if there is one, is about to change hands, and its first bytes to be written or read.
+    #[inline]
+    fn fetch(&self, _index: u32) {}
 }
 
 impl Blocks for [Block] {

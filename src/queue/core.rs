@@ -152,7 +152,7 @@ impl Core {
     pub(super) fn exchange(&self) -> Exchange<'_, Table> {
         let header = self.parts.header;
         let shape = &self.parts.shape;
-        let slots = BlockSlots::new(self.parts.slots(), shape.item_bits);
+        let slots = BlockSlots::new(self.parts.slots(), shape.item_bits, shape.line_bits);
         let bits = shape.index_bits;
         Exchange {
             ring: Ring { head: &header.head.0, tail: &header.tail.0, slots, bits },

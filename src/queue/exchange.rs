@@ -120,6 +120,7 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
 
     #[inline]
     fn take_free(&self, block: u32, me: u32) -> Option<Held> {
+        self.blocks.fetch(block);
         let head = self.blocks.get(block)?;
         let word = head.reserve(head.load(), me)?;
         Some(Held { block, word })
@@ -193,6 +194,7 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
     fn lease(&self, item: u64, me: u32, still: &dyn Fn() -> bool) -> Result<Lease<Held>, Refusal> {
         let block = u32::try_from(item).map_err(|_| Refusal::Corrupt)?;
         let head = self.blocks.get(block).ok_or(Refusal::Corrupt)?;
+        self.blocks.fetch(block);
         let word = head.load();
         if !word.is_reserved() {
             return Ok(Lease::Taken);

@@ -45,7 +45,7 @@ impl Heap {
             ring: Ring {
                 head: &self.head,
                 tail: &self.tail,
-                slots: BlockSlots::new(&self.slots, item_bits(self.blocks.len() as u32)),
+                slots: BlockSlots::new(&self.slots, item_bits(self.blocks.len() as u32), 0),
                 bits: index_bits(self.slots.len() as u32),
             },
             blocks: &self.blocks,

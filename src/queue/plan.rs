@@ -115,6 +115,8 @@ pub(crate) struct Shape {
     /// Of a position's index, and of a block's number in a slot.
     pub index_bits: u32,
     pub item_bits: u32,
+    /// Of the lines that slots are spread over.
+    pub line_bits: u32,
     /// Whether blocks can run out before the ring is full, by what the options ask for.
     pub tight: bool,
     pub holders: u64,
@@ -240,6 +242,7 @@ impl Plan {
             sizes,
             index_bits: ring::index_bits(self.capacity as u32),
             item_bits: slot::item_bits(blocks as u32),
+            line_bits: slot::line_bits(self.capacity, self.message_max),
             tight: classes || self.joinable,
             holders,
             ends,

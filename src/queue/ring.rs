@@ -276,7 +276,9 @@ impl<S: Slots> Ring<'_, S> {
         // E1: pairs with the loads in find_tail and find_head. Committed here.
         let filled = self.slots.change(at.index, slot, Slot { full: true, item, ..slot });
         if filled {
-            self.store_hint(self.tail, self.after(at));
+            let next = self.after(at);
+            self.store_hint(self.tail, next);
+            self.slots.fetch(next.index);
         }
         filled
     }
@@ -374,7 +376,9 @@ impl<S: Slots> Ring<'_, S> {
                     match lease(slot.item, &|| self.slots.load(at.index) == slot)? {
                         Lease::Ours(leased) => {
                             self.advance(at.index, slot);
-                            self.store_hint(self.head, self.after(at));
+                            let next = self.after(at);
+                            self.store_hint(self.head, next);
+                            self.slots.fetch(next.index);
                             return Ok(leased);
                         }
                         Lease::Taken => self.advance(at.index, slot),

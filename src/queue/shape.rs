@@ -14,6 +14,7 @@ use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::block::{Block, Blocks};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::offset::{Region, Shared};
+use crate::os::cpu::{self, CACHE_LINE};
 use crate::queue::plan::{CLASSES_MAX, Class, Delivery, Extent, Plan, Shape, WhenFull};
 use crate::wait::eventcount::EventCount;
 use std::ops::Range;
@@ -148,6 +149,9 @@ pub(crate) struct Parts {
 // accessed as atomics, or by the owner of a block.
 unsafe impl Send for Parts {}
 
+/// Blocks with room for more bytes are not asked for ahead: it would be little of what they cost.
+const FETCHED: u32 = 512;
+
 /// The blocks in a mapping.
 #[derive(Clone, Copy)]
 pub(crate) struct Table {
@@ -203,6 +207,17 @@ impl Blocks for Table {
         let extent = self.extent(index)?;
         // SAFETY: as in `payload`; blocks are aligned to 64, and `Block` is made of atomics.
         Some(unsafe { &*self.start.add(Self::offset(extent, index)).cast() })
+    }
+
+    /// Its first lines come at once, and to be changed: else the look at the word would bring the first one to be read,
+    /// its change would ask for it again, and whatever follows a change waits for that.
+    #[inline]
+    fn fetch(&self, index: u32) {
+        if let Some(extent) = self.extent(index).filter(|extent| extent.room <= FETCHED) {
+            let head = self.start.wrapping_add(Self::offset(extent, index));
+            cpu::prefetch_to_write(head);
+            cpu::prefetch_to_write(head.wrapping_add(CACHE_LINE as usize));
+        }
     }
 
     #[inline]

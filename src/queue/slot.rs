@@ -10,6 +10,7 @@
 //! spare blocks, so that is 2^53 items, 5.7 years at 50 million a second, and more for larger rings.
 
 use crate::atomic::{AtomicU64, Ordering};
+use crate::os::cpu;
 
 /// What a slot holds, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,24 @@ pub(crate) trait Slots {
     fn load(&self, index: u32) -> Slot;
     /// One CAS, SeqCst on success: the change that an event count's waker makes.
     fn change(&self, index: u32, from: Slot, to: Slot) -> bool;
+    /// The slot is going to be changed soon.
+    #[inline]
+    fn fetch(&self, _index: u32) {}
+}
+
+/// The bits of a 64-bit slot's number in its line of the cache.
+const LINE_BITS: u32 = 3;
+/// Items of more bytes cost more than what the slots can save.
+const SMALL: u64 = 512;
+
+/// The bits of the number of lines that neighbours among `slots` are spread over, so that one is filled while the one before
+/// it is emptied, on another line; 0 when they are not: for long items, whose ring then would hold more of the caches, and
+/// where the number of slots is no power of two.
+pub(crate) fn line_bits(slots: u64, item: u64) -> u32 {
+    if !slots.is_power_of_two() || item > SMALL {
+        return 0;
+    }
+    slots.trailing_zeros().saturating_sub(LINE_BITS)
 }
 
 const FULL: u64 = 1;
@@ -60,12 +79,22 @@ pub(crate) fn item_bits(blocks: u32) -> u32 {
 pub(crate) struct BlockSlots<'a> {
     words: &'a [AtomicU64],
     item_bits: u32,
+    lines: u32,
 }
 
 impl<'a> BlockSlots<'a> {
-    /// `item_bits` is [`item_bits`] of the number of blocks.
-    pub(crate) fn new(words: &'a [AtomicU64], item_bits: u32) -> Self {
-        Self { words, item_bits }
+    /// `item_bits` is [`item_bits`] of the number of blocks, and `lines` [`line_bits`] of the slots.
+    pub(crate) fn new(words: &'a [AtomicU64], item_bits: u32, lines: u32) -> Self {
+        Self { words, item_bits, lines }
+    }
+
+    #[inline]
+    fn word(&self, index: u32) -> &AtomicU64 {
+        let index = match self.lines {
+            0 => index,
+            lines => (index << LINE_BITS | index >> lines) & (self.words.len() as u32 - 1),
+        };
+        &self.words[index as usize]
     }
 
     fn encode(self, slot: Slot) -> u64 {
@@ -78,13 +107,20 @@ impl<'a> BlockSlots<'a> {
 
 impl Slots for BlockSlots<'_> {
     #[inline]
+    fn fetch(&self, index: u32) {
+        if self.lines != 0 {
+            cpu::prefetch_to_write(std::ptr::from_ref(self.word(index)).cast_mut().cast());
+        }
+    }
+
+    #[inline]
     fn count(&self) -> u32 {
         self.words.len() as u32
     }
 
     #[inline]
     fn load(&self, index: u32) -> Slot {
-        let word = self.words[index as usize].load(Ordering::Acquire);
+        let word = self.word(index).load(Ordering::Acquire);
         Slot {
             lap: word >> (2 + self.item_bits),
             full: word & FULL != 0,
@@ -95,7 +131,7 @@ impl Slots for BlockSlots<'_> {
 
     #[inline]
     fn change(&self, index: u32, from: Slot, to: Slot) -> bool {
-        self.words[index as usize]
+        self.word(index)
             .compare_exchange(
                 self.encode(from),
                 self.encode(to),
