@@ -1047,8 +1047,8 @@ int mpshm_ring_claim(struct mpshm_ring_t *ring,
                      const void **data,
                      size_t *count);
 
-// How often what is claimed has been handed out, this time included: 1 is the ordinary case. Of several items that came
-// again, the greatest number. Errors: ENOTOWNER (nothing is claimed), EFORKED.
+// How often what is claimed has been handed out, this time included: 1 is the ordinary case. Never too few; of items that were
+// once handed out together with others there may be fewer, for the ring keeps one number for all that was. Errors: ENOTOWNER (nothing is claimed), EFORKED.
 MPSHM_MUST_USE
 int mpshm_ring_deliveries(const struct mpshm_ring_t *ring,
                           uint64_t *deliveries);

@@ -579,8 +579,8 @@ pub unsafe extern "C" fn mpshm_ring_claim(
     })
 }
 
-/// How often what is claimed has been handed out, this time included: 1 is the ordinary case. Of several items that came
-/// again, the greatest number. Errors: ENOTOWNER (nothing is claimed), EFORKED.
+/// How often what is claimed has been handed out, this time included: 1 is the ordinary case. Never too few; of items that were
+/// once handed out together with others there may be fewer, for the ring keeps one number for all that was. Errors: ENOTOWNER (nothing is claimed), EFORKED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_ring_deliveries(

@@ -181,7 +181,8 @@ impl<'r, T: Pod> RingClaim<'r, T> {
     }
 
     /// How often these items have been handed out, this time included: 1 is the ordinary case, more means that
-    /// another may have worked on them. Of items that come together, it is the number of the one that came most often.
+    /// another may have worked on them. Never too few; of items that were once handed out together with others there may
+    /// be fewer, for the ring keeps one number for all that was.
     #[must_use]
     pub fn deliveries(&self) -> u32 {
         u32::try_from(self.claimed.deliveries).unwrap_or(u32::MAX)
