@@ -222,7 +222,7 @@ mod items {
         }
     }
 
-    /// Everywhere: one access to the whole slot.
+    /// Everywhere: accesses to the whole slot.
     #[cfg(any(loom, not(target_arch = "x86_64")))]
     mod wide {
         use super::{AtomicU128, Ordering, Words};
@@ -233,7 +233,9 @@ mod items {
 
         pub(super) fn load(slot: &AtomicU128) -> Words {
             let word = slot.load(Ordering::Acquire);
-            Words { low: word as u64, item: (word >> 64) as u64 }
+            // In the models as on the processor below: the words of two times.
+            let later = if cfg!(loom) { slot.load(Ordering::Acquire) } else { word };
+            Words { low: word as u64, item: (later >> 64) as u64 }
         }
 
         pub(super) fn change(slot: &AtomicU128, from: Words, to: Words) -> bool {
