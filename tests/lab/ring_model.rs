@@ -130,6 +130,8 @@ pub struct Content {
     /// How many of them, from the first on, have been handed out in place, and how often.
     pub handed: usize,
     pub times: u64,
+    /// How many the reader has in its hands.
+    pub held: usize,
     pub closed: bool,
 }
 
@@ -138,6 +140,7 @@ impl Content {
     pub fn remove(&mut self, count: usize) {
         self.items.drain(..count);
         self.handed = self.handed.saturating_sub(count);
+        self.held = self.held.saturating_sub(count);
         self.settle();
     }
 
@@ -156,6 +159,7 @@ impl Content {
             self.handed = count;
         }
         self.times += u64::from(count > 0);
+        self.held = count;
         count
     }
 
@@ -238,13 +242,17 @@ impl Model {
             return Some(then);
         }
         if !at.settled {
-            then.content.remove(at.content.handed);
+            then.content.remove(at.content.held);
             then.settled = true;
             return Some(then);
         }
         match self.op {
             Op::Close if !at.content.closed => {
                 then.content.closed = true;
+                Some(then)
+            }
+            Op::GiveBack if at.content.held > 0 => {
+                then.content.held = 0;
                 Some(then)
             }
             Op::Release => self.release(then, self.claimed),
@@ -324,6 +332,7 @@ impl Model {
                 content.handed = 0;
                 content.settle();
             }
+            3 if content.held > 0 => content.held = 0,
             _ => return None,
         }
         Some(then)

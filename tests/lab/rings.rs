@@ -168,8 +168,15 @@ impl<F: RingForm> Ringed<F> {
             (true, _) => drop(items.remove(0)),
         }
         let mut content = Content { items, closed: self.closed, ..Content::default() };
-        for claims in [self.again.then_some(2), self.op.has_claimed().then_some(self.claims())] {
-            content.hand_out(claims.map_or(0, |most| if F::FRAMED { 1 } else { most }));
+        let hand_out =
+            |content: &mut Content, most| content.hand_out(if F::FRAMED { 1 } else { most });
+        if self.again {
+            hand_out(&mut content, 2);
+            // Given back by a living one, and not by a dead one.
+            content.held = if self.heir { content.held } else { 0 };
+        }
+        if self.op.has_claimed() {
+            hand_out(&mut content, self.claims());
         }
         content
     }
@@ -204,7 +211,7 @@ impl<F: RingForm> Ringed<F> {
             demand(done, Check::Lab, || "the ring cannot be filled".to_owned())?;
         }
         if self.heir && self.again {
-            maybe(F::claim(&mut consumer, 2, Wait::No))?.expect("an item").give_back();
+            std::mem::forget(maybe(F::claim(&mut consumer, 2, Wait::No))?.expect("an item"));
         }
         if keeps.contains(&Role::Producer) {
             std::mem::forget(producer);
@@ -290,7 +297,7 @@ impl<F: RingForm> Ringed<F> {
                 seen.fills = if self.fills(&content) { self.capacity() - len } else { 0 };
                 seen.pushing = told;
                 let drops = self.kind == Kind::AtMostOnce && named;
-                seen.dropped = if drops { content.handed as u64 } else { 0 };
+                seen.dropped = if drops { content.held as u64 } else { 0 };
                 content.remove(seen.dropped as usize);
                 content.items.extend((0..seen.fills).map(|index| REFILL + index as u64));
             }

@@ -6,7 +6,7 @@ use crate::probe::{
     Count, LONG, Random, SHORT, costs_next_to_nothing, for_ever, go_on, join, kill, spawn, stop,
     until_asleep, without_system_calls,
 };
-use mpshm::{Canceller, PopError, PushError, Ring, WhenFull};
+use mpshm::{Canceller, PopError, PushError, Ring, Value, WhenFull};
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
@@ -225,18 +225,36 @@ fn cpus() -> Vec<usize> {
     }
 }
 
-/// Calls that took as long as a slice: after a lost wake-up, a sleeper finds its item at the end of one.
+/// Calls that took as long as a slice though what they waited for was there: after a lost wake-up, a sleeper finds it at
+/// the end of one.
 struct Slow(Count);
 
-/// How many of those there may be, where the machine does something else.
+/// How many of those there may be, where the machine stops a process between two lines of this test.
 const SLOW: u64 = 20;
 const ROUNDS: u64 = 100_000;
 
+/// Nanoseconds of the clock that all processes share.
+fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a place for the answer.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) }, 0);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Nanoseconds for which this process could have run and had no processor; 0 where the kernel does not count them.
+fn held_up() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    text.split_ascii_whitespace().nth(1).map_or(0, |number| number.parse().unwrap())
+}
+
 impl Slow {
-    fn timed<T>(&self, call: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
+    /// `there` says since when the call has what it waits for.
+    fn timed<T>(&self, there: &Value<u64>, call: impl FnOnce() -> T) -> T {
+        let (begin, held) = (now(), held_up());
         let result = call();
-        self.0.add(u64::from(start.elapsed() >= Duration::from_millis(75)));
+        let since = there.load().max(begin);
+        let took = now().saturating_sub(since).saturating_sub(held_up() - held);
+        self.0.add(u64::from(took >= 75_000_000));
         result
     }
 
@@ -253,21 +271,24 @@ fn ping_pong(cpus: &[usize]) {
     run_on(cpus);
     let (there, back) = (Ring::<u64>::new(1).unwrap(), Ring::<[u8]>::new(8).unwrap());
     let slow = Slow(Count::new());
+    let [ping, pong, room] = [(); 3].map(|()| Value::<u64>::new(0).unwrap());
     let child = spawn(|| {
         let (mut consumer, mut producer) = (there.consumer(), back.producer());
         let mut random = Random::new(1);
         for n in 0..ROUNDS {
-            assert_eq!(slow.timed(|| consumer.pop()), Ok(n));
+            assert_eq!(slow.timed(&ping, || consumer.pop()), Ok(n));
             Slow::doze(&mut random);
-            slow.timed(|| producer.push(&n.to_ne_bytes())).unwrap();
+            pong.store(now());
+            slow.timed(&room, || producer.push(&n.to_ne_bytes())).unwrap();
         }
     });
     let (mut producer, mut consumer) = (there.producer(), back.consumer());
     let mut random = Random::new(2);
     for n in 0..ROUNDS {
-        slow.timed(|| producer.push(n)).unwrap();
+        ping.store(now());
+        slow.timed(&room, || producer.push(n)).unwrap();
         Slow::doze(&mut random);
-        assert_eq!(slow.timed(|| consumer.pop()), Ok(n.to_ne_bytes().to_vec()));
+        assert_eq!(slow.timed(&pong, || consumer.pop()), Ok(n.to_ne_bytes().to_vec()));
     }
     join(&child);
     let waits = there.counters().waits + back.counters().waits;
@@ -284,18 +305,21 @@ fn stream(cpus: &[usize]) {
     run_on(cpus);
     let ring = Ring::<u64>::new(1).unwrap();
     let slow = Slow(Count::new());
+    let [item, room] = [(); 2].map(|()| Value::<u64>::new(0).unwrap());
     let child = spawn(|| {
         let mut producer = ring.producer();
         let mut random = Random::new(3);
         for n in 0..ROUNDS {
-            slow.timed(|| producer.push(n)).unwrap();
+            item.store(now());
+            slow.timed(&room, || producer.push(n)).unwrap();
             Slow::doze(&mut random);
         }
     });
     let mut consumer = ring.consumer();
     let mut random = Random::new(4);
     for n in 0..ROUNDS {
-        assert_eq!(slow.timed(|| consumer.pop()), Ok(n));
+        room.store(now());
+        assert_eq!(slow.timed(&item, || consumer.pop()), Ok(n));
         Slow::doze(&mut random);
     }
     join(&child);

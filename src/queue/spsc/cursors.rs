@@ -404,13 +404,15 @@ impl Reader {
         let again = self.handed_out(shared) > 0;
         let times =
             if again { shared.times.load(Ordering::Relaxed).max(1).wrapping_add(1) } else { 1 };
+        // Killed behind the first: nothing was seen, and a ring that drops what the dead had in their hands drops it.
+        let end = self.head.wrapping_add(count);
+        shared.held.store(end, Ordering::Relaxed);
+        barrier::light();
         // Killed between the two: the old range, and that is empty, or has the old count.
         shared.times.store(times, Ordering::Relaxed);
-        let end = self.head.wrapping_add(count);
         if !again {
             shared.claimed.store(end, Ordering::Relaxed);
         }
-        shared.held.store(end, Ordering::Relaxed);
         barrier::light(); // before the first byte is seen by anybody
         times
     }
@@ -422,11 +424,12 @@ impl Reader {
 
     /// What is left of what was handed out for the `times`-th time is as it was before that.
     pub(crate) fn unclaim(&self, shared: Cursors<'_>, times: u64) {
-        self.let_go(shared);
         if times > 1 {
             shared.times.store(times - 1, Ordering::Relaxed);
         } else {
             shared.claimed.store(self.head, Ordering::Relaxed);
         }
+        barrier::light();
+        self.let_go(shared);
     }
 }
