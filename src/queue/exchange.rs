@@ -25,7 +25,7 @@ use std::ops::Range;
 /// A search for a free block gives up after so many rounds in which others kept changing blocks.
 const SEARCHES: u32 = 1000;
 /// A length is looked for so often while others keep giving items back and taking them: only damaged bytes need more.
-const LENGTHS: u32 = 1_000_000;
+const LENGTHS: u32 = 300_000;
 
 /// How often it is looked at `count` blocks while others keep changing them: fewer times where a look takes long, so
 /// that a peer that never stops changing them holds nobody up for long.
