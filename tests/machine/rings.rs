@@ -346,11 +346,10 @@ impl<C: Carries, F: Fn() -> RingWorker<C>> World<F> {
 
     fn pop_many(&mut self, h: Pick, how: How, most: usize) -> Done {
         let Some(it) = self.free(h, Side::Out) else { return Ok(()) };
-        let (how, expected) = match (most, self.model.spec.messages) {
-            // Nothing is wanted: the role is asked for, at most.
-            (0, true) => (how, Ok(())),
-            (0, false) => (how, self.model.take(Side::Out, it.me, &self.dead)),
-            _ => self.unstuck(how, |model, how, dead| model.pops(how, it.me, dead)),
+        let (how, expected) = if most == 0 {
+            (how, self.model.take(Side::Out, it.me, &self.dead)) // and that is all
+        } else {
+            self.unstuck(how, |model, how, dead| model.pops(how, it.me, dead))
         };
         let reply = self.crew.tell(it.w, &format!("pop-many {} {} {most}", it.at, how.word()))?;
         let one_by_one = self.model.spec.messages || self.model.overwrites();
