@@ -15,6 +15,8 @@ mod marks;
 mod messages;
 #[path = "ring/opening.rs"]
 mod opening;
+#[path = "common/options.rs"]
+mod options;
 #[path = "ring/overwriting.rs"]
 mod overwriting;
 #[path = "ring/places.rs"]

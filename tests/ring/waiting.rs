@@ -2,6 +2,7 @@
 
 use crate::common::until;
 use crate::of_every_form;
+use crate::options::quick;
 use crate::probe::{
     Count, LONG, Random, SHORT, costs_next_to_nothing, for_ever, go_on, join, kill, spawn, stop,
     until_asleep, without_system_calls,
@@ -229,9 +230,14 @@ fn cpus() -> Vec<usize> {
 /// the end of one.
 struct Slow(Count);
 
+fn rounds() -> u64 {
+    if quick() { 20_000 } else { 100_000 }
+}
+
 /// How many of those there may be, where the machine stops a process between two lines of this test.
-const SLOW: u64 = 20;
-const ROUNDS: u64 = 100_000;
+fn allowed() -> u64 {
+    rounds() / 5000
+}
 
 /// Nanoseconds of the clock that all processes share.
 fn now() -> u64 {
@@ -275,7 +281,7 @@ fn ping_pong(cpus: &[usize]) {
     let child = spawn(|| {
         let (mut consumer, mut producer) = (there.consumer(), back.producer());
         let mut random = Random::new(1);
-        for n in 0..ROUNDS {
+        for n in 0..rounds() {
             assert_eq!(slow.timed(&ping, || consumer.pop()), Ok(n));
             Slow::doze(&mut random);
             pong.store(now());
@@ -284,7 +290,7 @@ fn ping_pong(cpus: &[usize]) {
     });
     let (mut producer, mut consumer) = (there.producer(), back.consumer());
     let mut random = Random::new(2);
-    for n in 0..ROUNDS {
+    for n in 0..rounds() {
         ping.store(now());
         slow.timed(&room, || producer.push(n)).unwrap();
         Slow::doze(&mut random);
@@ -293,11 +299,12 @@ fn ping_pong(cpus: &[usize]) {
     join(&child);
     let waits = there.counters().waits + back.counters().waits;
     println!(
-        "    on {cpus:?}: {waits} sleeps in {ROUNDS} rounds, {} calls were slow",
+        "    on {cpus:?}: {waits} sleeps in {} rounds, {} calls were slow",
+        rounds(),
         slow.0.get()
     );
-    assert!(waits > ROUNDS / 10, "nobody slept");
-    assert!(slow.0.get() <= SLOW, "wake-ups were lost");
+    assert!(waits > rounds() / 10, "nobody slept");
+    assert!(slow.0.get() <= allowed(), "wake-ups were lost");
 }
 
 /// A stream through a ring of one item: both ends sleep by turns.
@@ -309,7 +316,7 @@ fn stream(cpus: &[usize]) {
     let child = spawn(|| {
         let mut producer = ring.producer();
         let mut random = Random::new(3);
-        for n in 0..ROUNDS {
+        for n in 0..rounds() {
             item.store(now());
             slow.timed(&room, || producer.push(n)).unwrap();
             Slow::doze(&mut random);
@@ -317,7 +324,7 @@ fn stream(cpus: &[usize]) {
     });
     let mut consumer = ring.consumer();
     let mut random = Random::new(4);
-    for n in 0..ROUNDS {
+    for n in 0..rounds() {
         room.store(now());
         assert_eq!(slow.timed(&item, || consumer.pop()), Ok(n));
         Slow::doze(&mut random);
@@ -325,11 +332,12 @@ fn stream(cpus: &[usize]) {
     join(&child);
     let waits = ring.counters().waits;
     println!(
-        "    on {cpus:?}: {waits} sleeps in {ROUNDS} rounds, {} calls were slow",
+        "    on {cpus:?}: {waits} sleeps in {} rounds, {} calls were slow",
+        rounds(),
         slow.0.get()
     );
-    assert!(waits > ROUNDS / 10, "nobody slept");
-    assert!(slow.0.get() <= SLOW, "wake-ups were lost");
+    assert!(waits > rounds() / 10, "nobody slept");
+    assert!(slow.0.get() <= allowed(), "wake-ups were lost");
 }
 
 pub fn no_wake_up_is_lost_on_one_processor() {
