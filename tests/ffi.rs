@@ -3,7 +3,7 @@
 //! Each test of `ffi-tests` is compiled as C99 and as C++11 with all warnings as errors, against the
 //! shared and against the static library, and run plain; then under AddressSanitizer and
 //! UndefinedBehaviorSanitizer, then under valgrind. What is not installed is skipped, and said.
-//! `MPSHM_QUICK` leaves valgrind to the tests without many forks, and C++ to the shared library.
+//! `MPSHM_QUICK` leaves out valgrind, and C++ against the static library.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -218,9 +218,7 @@ fn main() {
             suite.run(Command::new(program).env("ASAN_OPTIONS", "detect_leaks=0"))
         });
         suite.report(&format!("{name} (sanitizers)"), result);
-        // Hundreds of forks under valgrind take minutes.
-        let many_forks = ["deaths", "pools", "processes"].contains(&name.as_str());
-        let result = if !valgrind || (quick && many_forks) {
+        let result = if !valgrind || quick {
             Err(SKIPPED.into())
         } else {
             suite.compile("gcc", &["-std=c99"], source, "shared").and_then(|program| {
