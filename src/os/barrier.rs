@@ -24,7 +24,7 @@ pub(crate) fn light() {
     #[cfg(not(loom))]
     compiler_fence(Ordering::SeqCst); // SeqCst: the only one that keeps a store before a load
     #[cfg(loom)]
-    fence(Ordering::SeqCst); // the models know no membarrier: both sides make their own
+    fence(Ordering::SeqCst); // stands for the barrier of all processors // the models know no membarrier: both sides make their own
 }
 
 /// The rare side's half: between its write and its read. Some microseconds.

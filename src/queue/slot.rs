@@ -240,6 +240,7 @@ mod items {
 
         pub(super) fn change(slot: &AtomicU128, from: Words, to: Words) -> bool {
             let (from, to) = (join(from), join(to));
+            // SeqCst: the event counts' E1
             slot.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
         }
     }

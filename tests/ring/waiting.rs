@@ -264,6 +264,13 @@ impl Slow {
         result
     }
 
+    fn judge(&self, cpus: &[usize], waits: u64) {
+        let (rounds, slow) = (rounds(), self.0.get());
+        println!("    on {cpus:?}: {waits} sleeps in {rounds} rounds, {slow} calls were slow");
+        assert!(waits > rounds / 10, "nobody slept");
+        assert!(slow <= allowed(), "wake-ups were lost");
+    }
+
     /// Every third time, what the other end waits for is not there soon.
     fn doze(random: &mut Random) {
         if random.below(3) == 0 {
@@ -298,13 +305,7 @@ fn ping_pong(cpus: &[usize]) {
     }
     join(&child);
     let waits = there.counters().waits + back.counters().waits;
-    println!(
-        "    on {cpus:?}: {waits} sleeps in {} rounds, {} calls were slow",
-        rounds(),
-        slow.0.get()
-    );
-    assert!(waits > rounds() / 10, "nobody slept");
-    assert!(slow.0.get() <= allowed(), "wake-ups were lost");
+    slow.judge(cpus, waits);
 }
 
 /// A stream through a ring of one item: both ends sleep by turns.
@@ -331,13 +332,7 @@ fn stream(cpus: &[usize]) {
     }
     join(&child);
     let waits = ring.counters().waits;
-    println!(
-        "    on {cpus:?}: {waits} sleeps in {} rounds, {} calls were slow",
-        rounds(),
-        slow.0.get()
-    );
-    assert!(waits > rounds() / 10, "nobody slept");
-    assert!(slow.0.get() <= allowed(), "wake-ups were lost");
+    slow.judge(cpus, waits);
 }
 
 pub fn no_wake_up_is_lost_on_one_processor() {
