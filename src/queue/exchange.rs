@@ -24,8 +24,6 @@ use std::ops::Range;
 
 /// A search for a free block gives up after so many rounds in which others kept changing blocks.
 const SEARCHES: u32 = 1000;
-/// A length is looked for so often while others keep giving items back and taking them: only damaged bytes need more.
-const LENGTHS: u32 = 300_000;
 
 /// How often it is looked at `count` blocks while others keep changing them: fewer times where a look takes long, so
 /// that a peer that never stops changing them holds nobody up for long.
@@ -248,13 +246,19 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
     /// was looked at; and nothing else had been given back by then, unless by a call that has not moved `returned` on
     /// as yet. What such a call gave back may be counted. Then `returned` moves on here, so that nobody who asks after
     /// this says that there is nothing.
+    ///
+    /// Where others give items back and take them without a pause for so many looks (milliseconds), the last look is the
+    /// answer: the items in the ring at one moment of the call, and what was seen given back at others.
     pub(crate) fn available(&self) -> Result<u64, Refusal> {
-        for _ in 0..LENGTHS {
+        let mut looks = looks(self.blocks.count());
+        loop {
             let returned = self.returned.load(Ordering::Acquire);
             let before = if returned == 0 { Vec::new() } else { self.given_back() };
             let queued = self.len()?;
-            if returned != 0 && self.given_back() != before
-                || self.returned.load(Ordering::Acquire) != returned
+            looks -= 1;
+            if looks != 0
+                && (returned != 0 && self.given_back() != before
+                    || self.returned.load(Ordering::Acquire) != returned)
             {
                 continue;
             }
@@ -263,7 +267,6 @@ impl<B: Blocks + ?Sized> Exchange<'_, B> {
             }
             return Ok(queued + before.len() as u64);
         }
-        Err(Refusal::Corrupt)
     }
 
     /// The words that are RETURNED, as they were looked at one after another.

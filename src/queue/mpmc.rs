@@ -136,7 +136,8 @@ impl<T: ?Sized, R: Role> Queue<T, R> {
         self.core.is_closed()
     }
 
-    /// Items that can be popped: exact when nobody else acts, else true at some moment of the call.
+    /// Items that can be popped: exact when nobody else acts, else true at some moment of the call. (Should others give
+    /// items back without a pause for milliseconds, what was given back is counted as it is met.)
     /// A damaged queue reads as empty.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -130,9 +130,11 @@ impl Board {
         self.shape().since.store(now(), Ordering::Release);
     }
 
-    /// How long the present call has taken.
+    /// How long the present call has taken; nothing when none is being made.
     pub fn took(&self) -> Duration {
-        Duration::from_nanos(now().saturating_sub(self.shape().since.load(Ordering::Relaxed)))
+        // One look: the call may end meanwhile.
+        let since = self.shape().since.load(Ordering::Acquire);
+        Duration::from_nanos(if since == 0 { 0 } else { now().saturating_sub(since) })
     }
 
     /// The mutation has ended, and nothing was wrong.
@@ -188,10 +190,6 @@ impl Board {
 
     pub fn call(&self) -> &'static str {
         name(&self.shape().call)
-    }
-
-    pub fn is_at_work(&self) -> bool {
-        self.shape().since.load(Ordering::Acquire) != 0
     }
 
     pub fn fault(&self) -> Option<Fault> {

@@ -131,7 +131,7 @@ fn look(children: &[Child], hang: Duration) -> Vec<Option<bool>> {
     unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, 50) };
     let seen = polls.iter().zip(children);
     seen.map(|(poll, child)| {
-        let hangs = || child.board.is_at_work() && child.board.took() > hang;
+        let hangs = || child.board.took() > hang;
         if poll.revents != 0 { Some(false) } else { hangs().then_some(true) }
     })
     .collect()
