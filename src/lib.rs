@@ -46,7 +46,10 @@ pub use queue::{
 pub use recover::recover;
 pub use segment::{ObjectInfo, ObjectKind, Place, Segment, SegmentOptions, recv_fd, send_fd};
 pub use sync::{LockError, Mutex, MutexGuard};
-pub use value::{Array, Bits, LockedArray, LockedValue, Number, Scalar, Value};
+pub use value::{
+    Array, Bits, Content, Latest, LatestClaim, LatestOptions, LatestReader, LatestWrite,
+    LockedArray, LockedValue, Number, Scalar, Value,
+};
 pub use wait::cancel::Canceller;
 
 /// The README's Rust program runs as a test.
