@@ -281,7 +281,9 @@ impl Words<'_> {
     /// I2
     fn take_one(self, index: usize, mark: u64) -> bool {
         let writer = &self.buffers[index].writer;
+        // Who takes what it cannot use, and gives it back, wakes others for nothing.
         if writer.load(Ordering::Relaxed) != 0
+            || self.is_pinned(index)
             || writer.compare_exchange(0, mark, Ordering::Acquire, Ordering::Relaxed).is_err()
         {
             return false;
