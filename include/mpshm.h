@@ -4,7 +4,7 @@
  * Generated from src/ffi; not to be edited.
  *
  * OVERVIEW
- *   Values, arrays, mutexes, queues and rings are objects in shared memory. Each is made or opened at a place:
+ *   Values, arrays, latest values, mutexes, queues and rings are objects in shared memory. Each is made or opened at a place:
  *     (NULL, NULL)        an anonymous segment of its own; forked children inherit it
  *     (NULL, "name")      a segment of its own with that name, in /dev/shm, mode 0600
  *     (segment, "name")   one of several objects of a segment
@@ -35,6 +35,8 @@
  *   |-----------------------------------------|------------------|----------------------------------|----------------|
  *   | const mpshm_segment_t, _value_t, _array_t | any            | usable                           | no             |
  *   | const mpshm_mutex_t                     | any; the owner is a thread | usable; a held lock stays the parent's | no |
+ *   | mpshm_latest_t (const: store, version and so on) | one; const: any | usable; what is reserved stays the parent's (MPSHM_EFORKED) | no |
+ *   | mpshm_latest_reader_t                   | one              | another reader; what is claimed stays the parent's | no |
  *   | mpshm_queue_t (const: length and so on) | one, see mpshm_queue_clone | usable; what is reserved or claimed stays the parent's (MPSHM_EFORKED) | no |
  *   | mpshm_ring_t (const: length and so on) | one, see mpshm_ring_clone | usable; producer and consumer stay the parent's (MPSHM_EBUSY), and so does what is reserved or claimed (MPSHM_EFORKED) | no |
  *   | const mpshm_process_t, _pool_t, _task_t | any              | MPSHM_EFORKED                    | no             |
@@ -255,6 +257,13 @@ typedef struct mpshm_array_t mpshm_array_t;
 // Ends the blocking calls of a thread on purpose: they say EINTERRUPTED.
 typedef struct mpshm_canceller_t mpshm_canceller_t;
 
+// One of the readers of a latest value.
+typedef struct mpshm_latest_reader_t mpshm_latest_reader_t;
+
+// The latest value of any size: writers replace it as a whole; readers never wait, and never see a half of it. A writer
+// killed at any instruction leaves the last whole value.
+typedef struct mpshm_latest_t mpshm_latest_t;
+
 // A lock in shared memory, and the bytes that it guards.
 typedef struct mpshm_mutex_t mpshm_mutex_t;
 
@@ -302,6 +311,19 @@ typedef struct mpshm_segment_options_t {
   // The group of that file, with MPSHM_SEGMENT_SET_GROUP.
   uint32_t group;
 } mpshm_segment_options_t;
+
+// How a latest value is made. Set by mpshm_latest_options_init(), then changed.
+typedef struct mpshm_latest_options_t {
+  // Bytes of this struct, as mpshm_latest_options_init() sets it.
+  size_t struct_size;
+  // 0.
+  uint64_t flags;
+  // How many can read at the same moment, 1 to 128; 8 by default. Each costs the space of a value.
+  uint32_t readers;
+  // How many can write at the same moment, a stopped one included, 1 to 64; 2 by default. Each costs the space of a
+  // value; one more waits for them.
+  uint32_t writers;
+} mpshm_latest_options_t;
 
 // So many blocks for messages of up to so many bytes.
 typedef struct mpshm_queue_blocks_t {
@@ -713,6 +735,110 @@ MPSHM_MUST_USE int mpshm_array_unlock(const struct mpshm_array_t *array);
 
 // Says that the data are whole again after EOWNERDEAD. ENOTOWNER when this thread does not hold the lock.
 MPSHM_MUST_USE int mpshm_array_mark_consistent(const struct mpshm_array_t *array);
+
+// Sets the defaults.
+MPSHM_MUST_USE int mpshm_latest_options_init(struct mpshm_latest_options_t *options);
+
+// Makes a latest value of `size` bytes that begins as zeros. `type_code` is MPSHM_BYTES, or a scalar's for which size and
+// align may be 0; `align` a power of two up to 128 that divides `size`, or 0 for bytes without a type (Rust's
+// `Latest<[u8]>`). `options` may be NULL. Place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_latest_create(const struct mpshm_segment_t *segment,
+                        const char *name,
+                        uint32_t type_code,
+                        size_t size,
+                        size_t align,
+                        const struct mpshm_latest_options_t *options,
+                        struct mpshm_latest_t **latest);
+
+// Opens a latest value of that type, size and alignment; with an `align` of 0, bytes of whatever size.
+MPSHM_MUST_USE
+int mpshm_latest_open(const struct mpshm_segment_t *segment,
+                      const char *name,
+                      uint32_t type_code,
+                      size_t size,
+                      size_t align,
+                      struct mpshm_latest_t **latest);
+
+// Opens a latest value, or makes it.
+MPSHM_MUST_USE
+int mpshm_latest_open_or_create(const struct mpshm_segment_t *segment,
+                                const char *name,
+                                uint32_t type_code,
+                                size_t size,
+                                size_t align,
+                                const struct mpshm_latest_options_t *options,
+                                struct mpshm_latest_t **latest);
+
+// Closes the handle; NULL is a no-op. What is reserved through it is given up. Its readers stay usable.
+void mpshm_latest_close(struct mpshm_latest_t *latest);
+
+// Bytes of the value.
+MPSHM_MUST_USE int mpshm_latest_size(const struct mpshm_latest_t *latest, size_t *size);
+
+// The version of the newest value: 1 at first, and one more with each that is stored.
+MPSHM_MUST_USE int mpshm_latest_version(const struct mpshm_latest_t *latest, uint64_t *version);
+
+// Waits until the newest value's version is another than `seen`; `version` may be NULL. Errors: EBUSY (time-out 0), ETIMEDOUT,
+// EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_latest_wait_newer(const struct mpshm_latest_t *latest,
+                            uint64_t seen,
+                            int64_t timeout_ns,
+                            uint64_t *version);
+
+// Replaces the value by the `size` bytes at `data`, as many as it has; `version` may be NULL. Waits only when more write at once than
+// the value was made for. Errors: ETOOBIG, EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_latest_store(const struct mpshm_latest_t *latest,
+                       const void *data,
+                       size_t size,
+                       uint64_t *version);
+
+// Takes a buffer to write the next value in place, one at a time for each handle; an older value stands there. Then
+// mpshm_latest_commit() or mpshm_latest_abort(). Waits only when more write at once than the value was made for.
+// Errors: EBUSY (time-out 0, or one is reserved already), ETIMEDOUT, EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_latest_reserve(struct mpshm_latest_t *latest,
+                         int64_t timeout_ns,
+                         void **data);
+
+// Makes what is reserved the newest value; `version` may be NULL. Errors: ENOTOWNER (nothing is reserved), EFORKED (it is the
+// parent's).
+MPSHM_MUST_USE
+int mpshm_latest_commit(struct mpshm_latest_t *latest,
+                        uint64_t *version);
+
+// Gives up what is reserved; the newest value stays what it was. Errors: ENOTOWNER (nothing is reserved), EFORKED.
+MPSHM_MUST_USE
+int mpshm_latest_abort(struct mpshm_latest_t *latest);
+
+// A reader, one of as many as the value was made for; in a forked child it is another one, from its first read on. Errors: ELIMIT
+// (there are so many already; what the dead had is free again).
+MPSHM_MUST_USE
+int mpshm_latest_reader(const struct mpshm_latest_t *latest,
+                        struct mpshm_latest_reader_t **reader);
+
+// Closes the reader; NULL is a no-op. What it has claimed is let go.
+void mpshm_latest_reader_close(struct mpshm_latest_reader_t *reader);
+
+// Copies the newest value to `data`, which has room for `size` bytes, as many as the value has. Never waits. `version` may be
+// NULL. Errors: ETOOBIG, EBUSY (the reader has claimed one); in a forked child ELIMIT.
+MPSHM_MUST_USE
+int mpshm_latest_load(struct mpshm_latest_reader_t *reader,
+                      void *data,
+                      size_t size,
+                      uint64_t *version);
+
+// Holds the newest value, to be read in place until mpshm_latest_release(); one at a time for each reader. Never waits, and
+// writers go on. `version` may be NULL. Errors: EBUSY (one is claimed); in a forked child ELIMIT.
+MPSHM_MUST_USE
+int mpshm_latest_claim(struct mpshm_latest_reader_t *reader,
+                       const void **data,
+                       uint64_t *version);
+
+// Lets go of what is claimed. Errors: ENOTOWNER (nothing is claimed), EFORKED (it is the parent's).
+MPSHM_MUST_USE int mpshm_latest_release(struct mpshm_latest_reader_t *reader);
 
 // Makes a mutex with `size` bytes of data, zeroed and aligned to `align` (a power of two up to 128 that
 // divides `size`; 1 for a size of 0). `type_code` is MPSHM_BYTES, or a scalar's for which size and

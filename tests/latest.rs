@@ -268,7 +268,7 @@ fn a_stopped_writer_and_a_stopped_reader_hold_nobody_up() {
     stop(&reader);
     let mut mine = latest.reader().unwrap();
     for number in 1..100 {
-        latest.reserve_timeout(Duration::ZERO).unwrap();
+        drop(latest.reserve_timeout(Duration::ZERO).unwrap());
         latest.store(&Page::of(number)).unwrap();
         assert_eq!(mine.load().unwrap().number(), number);
     }

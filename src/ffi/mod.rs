@@ -16,6 +16,8 @@ pub mod value;
 
 pub mod array;
 
+pub mod latest;
+
 pub mod mutex;
 
 pub mod queue_options;

@@ -268,7 +268,19 @@ pub(crate) struct RawWrite<'l> {
     process: u32,
 }
 
-impl RawWrite<'_> {
+impl<'l> RawWrite<'l> {
+    /// Takes up again what [`suspend`](Self::suspend) returned.
+    pub(crate) fn resume(latest: &'l RawLatest, buffer: usize, process: u32) -> Self {
+        Self { latest, buffer, process }
+    }
+
+    /// Keeps the buffer for somebody without lifetimes.
+    pub(crate) fn suspend(self) -> usize {
+        let buffer = self.buffer;
+        std::mem::forget(self);
+        buffer
+    }
+
     pub(crate) fn as_ptr(&self) -> *mut u8 {
         self.latest.at(self.buffer)
     }

@@ -10,6 +10,7 @@ use crate::segment::Segment;
 use crate::segment::place::Place;
 pub(crate) use buffers::{RawLatest, RawReader, RawWrite};
 use std::marker::PhantomData;
+pub(crate) use words::Held;
 
 /// How many may read and write a [`Latest`] at once.
 ///
@@ -407,7 +408,7 @@ impl<T: ?Sized> std::fmt::Debug for LatestReader<T> {
 #[must_use = "dropped, the value is let go"]
 pub struct LatestClaim<'r, T: ?Sized> {
     reader: &'r mut LatestReader<T>,
-    held: words::Held,
+    held: Held,
 }
 
 impl<T: ?Sized> LatestClaim<'_, T> {
