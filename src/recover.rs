@@ -9,15 +9,17 @@
 //! | Value, Array | nothing is ever held; their lock is a mutex |
 //! | Mutex | its word names the dead owner beyond doubt: the next locker is told |
 //! | Queue | blocks are freed, leased items returned |
-//! | Latest | what a dead reader or writer had is taken by the writer that needs it |
+//! | Latest | buffers and pins are free again |
 //! | Ring | the roles of the dead are taken by whoever comes |
 //! | an object half made | its space is free again, or it is finished |
 //! | an object removed | its space is free again when nobody has it open |
 
 use crate::error::{ErrorKind, Result};
+use crate::layout::plain::TypeTag;
 use crate::queue;
 use crate::segment::place::Place;
 use crate::segment::{ObjectKind, Segment};
+use crate::value::latest;
 
 /// Repairs everything that dead participants left in `segment`. Never waits; a stopped participant is
 /// left alone. May be called by anybody, by several at once, and be killed at any step.
@@ -38,22 +40,16 @@ use crate::segment::{ObjectKind, Segment};
 pub fn recover(segment: &Segment) -> Result<()> {
     segment.directory()?.repair()?;
     for object in segment.objects()? {
-        match object.kind {
-            Some(ObjectKind::Queue) => {
-                match queue::recover(Place::listed(segment, &object.name), object.item) {
-                    // Removed since it was listed.
-                    Err(error) if error.kind() == ErrorKind::NotFound => {}
-                    other => other?,
-                }
-            }
-            Some(
-                ObjectKind::Value
-                | ObjectKind::Array
-                | ObjectKind::Mutex
-                | ObjectKind::Ring
-                | ObjectKind::Latest,
-            )
-            | None => {}
+        let repair: fn(Place<'_>, TypeTag) -> Result<()> = match object.kind {
+            Some(ObjectKind::Queue) => queue::recover,
+            Some(ObjectKind::Latest) => latest::recover,
+            Some(ObjectKind::Value | ObjectKind::Array | ObjectKind::Mutex | ObjectKind::Ring)
+            | None => continue,
+        };
+        match repair(Place::listed(segment, &object.name), object.item) {
+            // Removed since it was listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            other => other?,
         }
     }
     Ok(())

@@ -16,6 +16,8 @@ mod ends;
 #[path = "lab/forms.rs"]
 mod forms;
 mod lab;
+#[path = "lab/latest.rs"]
+mod latest;
 #[path = "lab/locks.rs"]
 mod locks;
 #[path = "lab/model.rs"]
@@ -289,6 +291,23 @@ impl Jobs {
                 self.run(Locked::new(op, state));
             }
         }
+        use latest::{Newest, Op as Newer, Others};
+        for op in [Newer::Store, Newer::Reserve, Newer::Reader] {
+            self.run(Newest::new(op, Others::Dead));
+        }
+        for op in [
+            Newer::Store,
+            Newer::Reserve,
+            Newer::Commit,
+            Newer::Abort,
+            Newer::Reader,
+            Newer::Load,
+            Newer::Claim,
+            Newer::Release,
+        ] {
+            self.run(Newest::new(op, Others::Nobody));
+        }
+        self.asleep(Newest::new(Newer::Wait, Others::Nobody));
         use values::{Added, Kind};
         for kind in [Kind::Integer, Kind::Float, Kind::Update, Kind::Element] {
             self.run(Added::new(kind));
@@ -312,6 +331,10 @@ impl Jobs {
             self.repair(Followed::<Slots>::new(op, Other::Nobody), ALL);
             self.repair(Followed::<Slots>::new(op, Other::Stays), ALL);
         }
+        use latest::{Newest, Op as Newer, Others};
+        self.repair(Newest::new(Newer::Store, Others::Nobody), 3);
+        self.repair(Newest::new(Newer::Reserve, Others::Dead), 1);
+        self.repair(Newest::new(Newer::Claim, Others::Nobody), 2);
         use objects::{Directed, Op as Change, State};
         for state in [State::PartFull, State::Left] {
             self.repair(Directed::<Value<u64>>::new(Change::Create, state), ALL);

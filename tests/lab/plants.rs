@@ -7,6 +7,7 @@
 use super::ends::{self, Followed};
 use super::forms::{Blocks, Form, Wait, maybe};
 use super::lab::{Check, Lab, Mode, Options, Scenario, Sweep, Thin};
+use super::latest::{self, Newest};
 use super::locks::{self, Locked, State};
 use super::model::{CAPACITY, DONE, Kind, NEW, NOTHING, Op};
 use super::objects::{self, Directed};
@@ -269,6 +270,18 @@ pub fn run(lab: &Lab) {
     ] {
         test(name, Kill, check, caught(&sample, &scenario, Kill, check));
     }
+    for (name, op, mode, plant) in [
+        (
+            "a value written where it is read",
+            latest::Op::Store,
+            Kill,
+            writes_in_place as LatestPlant,
+        ),
+        ("a value read when it is let go", latest::Op::Load, Stop, reads_what_it_let_go),
+    ] {
+        let scenario = Newest::planted(op, plant);
+        test(name, mode, Content, caught(&sample, &scenario, mode, Content));
+    }
     let mut leaves = Followed::<Blocks>::new(ends::Op::Leave, ends::Other::Stays);
     leaves.plant = Some(ends_the_stream);
     test("the stream ended", Kill, Outcome, caught(&sample, &leaves, Kill, Outcome));
@@ -288,6 +301,32 @@ pub fn run(lab: &Lab) {
     ] {
         test(name, Kill, check, caught_in_calls(lab, &plant, check));
     }
+}
+
+type LatestPlant = fn(&mut latest::World) -> u64;
+
+/// Writes the new value over the newest one.
+fn writes_in_place(world: &mut latest::World) -> u64 {
+    let mut reader = world.latest.reader().expect("a pin");
+    let at = reader.claim().expect("a value").as_ptr().cast_mut().cast::<u64>();
+    for index in 0..32 {
+        // SAFETY: a word of the value; that others read it is the bug.
+        unsafe { at.add(index).write_volatile(6) };
+    }
+    2
+}
+
+/// Lets go of the newest value, and then reads it.
+fn reads_what_it_let_go(world: &mut latest::World) -> u64 {
+    let reader = world.reader.as_mut().expect("its own");
+    let at = reader.claim().expect("a value").as_ptr().cast::<u64>();
+    dawdle();
+    let mut data = [0; 32];
+    for (index, word) in data.iter_mut().enumerate() {
+        // SAFETY: a word of the value; that it is written by now is the bug.
+        *word = unsafe { at.add(index).read_volatile() };
+    }
+    data[0] * u64::from(latest::number(&data).is_ok())
 }
 
 /// Whether the check failed, and the operation was not simply refused from its first instruction on.

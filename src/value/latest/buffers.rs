@@ -250,6 +250,14 @@ impl RawLatest {
     }
 }
 
+/// Repairs what dead participants left in the latest value at `place`, whatever its type.
+pub(crate) fn recover(place: Place<'_>, item: TypeTag) -> Result<()> {
+    let latest = RawLatest::open(place, item)?;
+    let table = latest.object.segment.table()?;
+    latest.words.repair(|mark| is_over(table, mark, true));
+    Ok(())
+}
+
 fn gave_up_on(what: &str, gave_up: GaveUp) -> Error {
     match gave_up {
         GaveUp::TimedOut => {

@@ -8,7 +8,7 @@ use crate::layout::plain::{Pod, TypeTag};
 use crate::os::clock::Deadline;
 use crate::segment::Segment;
 use crate::segment::place::Place;
-pub(crate) use buffers::{RawLatest, RawReader, RawWrite};
+pub(crate) use buffers::{RawLatest, RawReader, RawWrite, recover};
 use std::marker::PhantomData;
 pub(crate) use words::Held;
 

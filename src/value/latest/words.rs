@@ -259,14 +259,15 @@ impl Words<'_> {
         for Pin { owner, word } in self.pins {
             let mark = owner.load(Ordering::Acquire);
             let seen = word.load(Ordering::Acquire);
+            if mark == 0 || owner.load(Ordering::Acquire) != mark || !is_over(mark) {
+                continue;
+            }
             // The word is the dead one's, for whoever takes the pin changes the owner before.
-            if mark != 0
-                && seen & STATE != 0
-                && owner.load(Ordering::Acquire) == mark
-                && is_over(mark)
+            let free = read(seen) << READ_SHIFT;
+            if seen & STATE == 0
+                || word.compare_exchange(seen, free, Ordering::AcqRel, Ordering::Relaxed).is_ok()
             {
-                let free = read(seen) << READ_SHIFT;
-                let _ = word.compare_exchange(seen, free, Ordering::AcqRel, Ordering::Relaxed);
+                let _ = owner.compare_exchange(mark, 0, Ordering::AcqRel, Ordering::Relaxed);
             }
         }
     }
