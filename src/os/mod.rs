@@ -4,6 +4,7 @@
 
 pub(crate) mod barrier;
 pub(crate) mod clock;
+pub(crate) mod copy;
 pub(crate) mod cpu;
 pub(crate) mod file;
 pub(crate) mod fork;

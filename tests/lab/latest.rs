@@ -314,9 +314,11 @@ impl Scenario for Newest {
         match self.op {
             // Its value came before all of the others', or after.
             Op::Store | Op::Commit if newest == version => {
-                demand(now == last && answer + OTHERS.len() as u64 <= version, Check::Lost, || {
-                    format!("{now} at version {newest}; it said {answer}")
-                })?;
+                demand(
+                    now == last && answer + OTHERS.len() as u64 <= version,
+                    Check::Lost,
+                    || format!("{now} at version {newest}; it said {answer}"),
+                )?;
             }
             Op::Store | Op::Commit => {
                 demand(

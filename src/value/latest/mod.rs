@@ -6,6 +6,7 @@ mod words;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::plain::{Pod, TypeTag};
 use crate::os::clock::Deadline;
+use crate::os::copy::copy;
 use crate::segment::Segment;
 use crate::segment::place::Place;
 pub(crate) use buffers::{RawLatest, RawReader, RawWrite, recover};
@@ -331,7 +332,7 @@ impl<T: ?Sized> LatestWrite<'_, T> {
         self.raw.check_here()?;
         // SAFETY: inside the buffer, which is ours to write.
         unsafe {
-            self.raw.as_ptr().add(start).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            copy(bytes.as_ptr(), self.raw.as_ptr().add(start), bytes.len());
         }
         Ok(())
     }
@@ -352,7 +353,7 @@ impl<T: Pod> LatestWrite<'_, T> {
     pub fn set(&mut self, value: &T) {
         if self.raw.check_here().is_ok() {
             // SAFETY: the buffer is as large as a `T` and aligned to 128, and ours to write.
-            unsafe { self.raw.as_ptr().cast::<T>().copy_from_nonoverlapping(value, 1) };
+            unsafe { copy(std::ptr::from_ref(value).cast(), self.raw.as_ptr(), size_of::<T>()) };
         }
     }
 }
@@ -431,7 +432,7 @@ impl<T: ?Sized> LatestClaim<'_, T> {
     pub fn copy_to_slice(&self, start: usize, bytes: &mut [u8]) -> Result<()> {
         check_range(start, bytes.len(), self.reader.raw.latest().size())?;
         // SAFETY: inside the buffer, which writers leave alone.
-        unsafe { self.as_ptr().add(start).copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
+        unsafe { copy(self.as_ptr().add(start), bytes.as_mut_ptr(), bytes.len()) };
         Ok(())
     }
 }
@@ -441,8 +442,12 @@ impl<T: Pod> LatestClaim<'_, T> {
     #[must_use]
     #[inline]
     pub fn get(&self) -> T {
-        // SAFETY: the buffer is as large as a `T` and aligned to 128; any bytes are one.
-        unsafe { self.as_ptr().cast::<T>().read() }
+        let mut value = std::mem::MaybeUninit::<T>::uninit();
+        // SAFETY: the buffer is as large as a `T`, and any bytes are one.
+        unsafe {
+            copy(self.as_ptr(), value.as_mut_ptr().cast(), size_of::<T>());
+            value.assume_init()
+        }
     }
 }
 
