@@ -4,7 +4,7 @@
  * Generated from src/ffi; not to be edited.
  *
  * OVERVIEW
- *   Values, arrays, mutexes, queues and rings are objects in shared memory. Each is made or opened at a place:
+ *   Values, arrays, mutexes, queues, rings and events are objects in shared memory. Each is made or opened at a place:
  *     (NULL, NULL)        an anonymous segment of its own; forked children inherit it
  *     (NULL, "name")      a segment of its own with that name, in /dev/shm, mode 0600
  *     (segment, "name")   one of several objects of a segment
@@ -37,6 +37,7 @@
  *   | const mpshm_mutex_t                     | any; the owner is a thread | usable; a held lock stays the parent's | no |
  *   | mpshm_queue_t (const: length and so on) | one, see mpshm_queue_clone | usable; what is reserved or claimed stays the parent's (MPSHM_EFORKED) | no |
  *   | mpshm_ring_t (const: length and so on) | one, see mpshm_ring_clone | usable; producer and consumer stay the parent's (MPSHM_EBUSY), and so does what is reserved or claimed (MPSHM_EFORKED) | no |
+ *   | const mpshm_event_t                     | any              | usable                           | all but mpshm_event_wait() |
  *   | const mpshm_process_t, _pool_t, _task_t | any              | MPSHM_EFORKED                    | no             |
  *   | const mpshm_canceller_t                 | any              | usable                           | mpshm_canceller_cancel() only |
  *   A handle is closed by one thread, when no other uses it. What a reserve or a claim points to is valid until that is
@@ -254,6 +255,9 @@ typedef struct mpshm_array_t mpshm_array_t;
 
 // Ends the blocking calls of a thread on purpose: they say EINTERRUPTED.
 typedef struct mpshm_canceller_t mpshm_canceller_t;
+
+// A flag in shared memory that processes set, clear and wait for; unset at first.
+typedef struct mpshm_event_t mpshm_event_t;
 
 // A lock in shared memory, and the bytes that it guards.
 typedef struct mpshm_mutex_t mpshm_mutex_t;
@@ -1088,6 +1092,44 @@ MPSHM_MUST_USE int mpshm_ring_capacity(const struct mpshm_ring_t *ring, uint64_t
 MPSHM_MUST_USE
 int mpshm_ring_counters(const struct mpshm_ring_t *ring,
                         struct mpshm_queue_counters_t *counters);
+
+// Makes an event. Place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_event_create(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       struct mpshm_event_t **event);
+
+// Opens an event.
+MPSHM_MUST_USE
+int mpshm_event_open(const struct mpshm_segment_t *segment,
+                     const char *name,
+                     struct mpshm_event_t **event);
+
+// Opens an event, or makes it.
+MPSHM_MUST_USE
+int mpshm_event_open_or_create(const struct mpshm_segment_t *segment,
+                               const char *name,
+                               struct mpshm_event_t **event);
+
+// Closes the handle; NULL is a no-op.
+void mpshm_event_close(struct mpshm_event_t *event);
+
+// Sets the event: all who wait go on, and so does whoever comes until it is cleared. Nothing is changed if it is set.
+// Never waits; may be called from a signal handler, and leaves errno alone.
+MPSHM_MUST_USE
+int mpshm_event_set(const struct mpshm_event_t *event);
+
+// Clears the event; nothing is changed if it is not set. May be called from a signal handler.
+MPSHM_MUST_USE int mpshm_event_clear(const struct mpshm_event_t *event);
+
+// Whether the event is set now. May be called from a signal handler.
+MPSHM_MUST_USE int mpshm_event_is_set(const struct mpshm_event_t *event, bool *is_set);
+
+// Waits until the event is set, or has been since the call began: no pulse of set and clear is lost. ETIMEDOUT when the
+// time-out passed first, also for one of 0, which is a look; EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_event_wait(const struct mpshm_event_t *event,
+                     int64_t timeout_ns);
 
 // Sets the defaults.
 MPSHM_MUST_USE int mpshm_process_options_init(struct mpshm_process_options_t *options);

@@ -7,12 +7,14 @@
 //!
 //! Every run begins with toys (`tests/lab/toys.rs`): operations on plain shared words, whose faults are known to the
 //! instruction. A toy passes when the lab finds the fault at exactly the points where it lies. Then come planted bugs
-//! on the real objects (`tests/lab/plants.rs` and `ring_plants.rs`, with the check beside each that must catch it): what
-//! a careless queue, ring, lock, directory or attachment would do, done instead of the operation that the scenario is
+//! on the real objects (`tests/lab/plants.rs`, `ring_plants.rs` and `signal_plants.rs`, with the check beside each that must catch it): what
+//! a careless queue, ring, lock, event, directory or attachment would do, done instead of the operation that the scenario is
 //! about.
 
 #[path = "lab/ends.rs"]
 mod ends;
+#[path = "lab/events.rs"]
+mod events;
 #[path = "lab/forms.rs"]
 mod forms;
 mod lab;
@@ -50,6 +52,9 @@ mod rings;
 mod second;
 #[path = "lab/segments.rs"]
 mod segments;
+#[cfg(target_arch = "x86_64")]
+#[path = "lab/signal_plants.rs"]
+mod signal_plants;
 #[cfg(target_arch = "x86_64")]
 #[path = "lab/toys.rs"]
 mod toys;
@@ -93,6 +98,7 @@ fn main() {
     jobs.0.push(Box::new(toys::run));
     jobs.0.push(Box::new(plants::run));
     jobs.0.push(Box::new(ring_plants::run));
+    jobs.0.push(Box::new(signal_plants::run));
     jobs.wakes();
     jobs.heirs_of_rings();
     jobs.second_deaths();
@@ -100,6 +106,7 @@ fn main() {
     jobs.rings();
     jobs.segments();
     jobs.rest();
+    jobs.signals();
     share(&lab, &jobs.0);
     lab.test("nothing is left behind", before.compare());
     println!("{} passed, {} failed", lab.sum(Sum::Passed), lab.sum(Sum::Failed));
@@ -293,6 +300,22 @@ impl Jobs {
         for kind in [Kind::Integer, Kind::Float, Kind::Update, Kind::Element] {
             self.run(Added::new(kind));
         }
+    }
+
+    fn signals(&mut self) {
+        use events::{Op as Event, Signalled};
+        for op in [
+            Event::Set,
+            Event::SetAgain,
+            Event::Clear,
+            Event::Wait,
+            Event::WaitTimeout,
+            Event::SetForSleeper,
+        ] {
+            self.run(Signalled::new(op));
+        }
+        self.asleep(Signalled::new(Event::Sleep));
+        self.roused(Signalled::new(Event::SleepFirst));
     }
 
     /// The repairer dies too.

@@ -1,7 +1,9 @@
-//! Locks that survive their owner.
+//! Locks that survive their owner, and signals that nobody's death holds back.
 
+pub(crate) mod event;
 pub(crate) mod mutex;
 pub(crate) mod raw_mutex;
 
+pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
 pub use raw_mutex::LockError;

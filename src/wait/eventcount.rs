@@ -177,16 +177,18 @@ impl Spin {
     const LEAST: u32 = 8;
     const MOST: u32 = 400;
 
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(Cell::new(64), Cell::new(0))
     }
 
+    /// None in the models: each look of a loop there is an order of the threads to be explored.
     fn rounds(&self) -> u32 {
-        if more_than_one_cpu() { self.0.get() } else { 0 }
+        if !cfg!(loom) && more_than_one_cpu() { self.0.get() } else { 0 }
     }
 
     fn yields(&self) -> u32 {
         match self.1.get() {
+            _ if cfg!(loom) => 0,
             0 => YIELDS,
             without => {
                 self.1.set(without - 1);
