@@ -4,7 +4,7 @@
  * Generated from src/ffi; not to be edited.
  *
  * OVERVIEW
- *   Values, arrays, mutexes, queues, rings and events are objects in shared memory. Each is made or opened at a place:
+ *   Values, arrays, mutexes, queues, rings, semaphores and events are objects in shared memory. Each is made or opened at a place:
  *     (NULL, NULL)        an anonymous segment of its own; forked children inherit it
  *     (NULL, "name")      a segment of its own with that name, in /dev/shm, mode 0600
  *     (segment, "name")   one of several objects of a segment
@@ -37,6 +37,7 @@
  *   | const mpshm_mutex_t                     | any; the owner is a thread | usable; a held lock stays the parent's | no |
  *   | mpshm_queue_t (const: length and so on) | one, see mpshm_queue_clone | usable; what is reserved or claimed stays the parent's (MPSHM_EFORKED) | no |
  *   | mpshm_ring_t (const: length and so on) | one, see mpshm_ring_clone | usable; producer and consumer stay the parent's (MPSHM_EBUSY), and so does what is reserved or claimed (MPSHM_EFORKED) | no |
+ *   | const mpshm_semaphore_t                 | any              | usable; owned permits stay the parent's | no |
  *   | const mpshm_event_t                     | any              | usable                           | all but mpshm_event_wait() |
  *   | const mpshm_process_t, _pool_t, _task_t | any              | MPSHM_EFORKED                    | no             |
  *   | const mpshm_canceller_t                 | any              | usable                           | mpshm_canceller_cancel() only |
@@ -242,6 +243,10 @@
 // somebody takes the dead one's place. Without this flag nobody says EPEERDEAD: who comes next goes on with the stream.
 #define MPSHM_RING_FOLLOW_ENDS 8
 
+// Permits have owners: only the process that took one gives it back, and those of the dead come back by themselves. At most
+// 65536, and never more than at first. Without it anybody gives back, and what the dead took stays taken.
+#define MPSHM_SEMAPHORE_OWNED 1
+
 // The child is killed when the thread that forked it ends.
 #define MPSHM_PROCESS_KILL_WITH_PARENT 1
 
@@ -284,6 +289,9 @@ typedef struct mpshm_ring_t mpshm_ring_t;
 
 // A mapped segment. Objects keep it mapped, so it may be closed before them.
 typedef struct mpshm_segment_t mpshm_segment_t;
+
+// A number of permits in shared memory: who wants one takes it, or waits until it is free.
+typedef struct mpshm_semaphore_t mpshm_semaphore_t;
 
 // A task that was handed to a pool.
 typedef struct mpshm_task_t mpshm_task_t;
@@ -390,6 +398,19 @@ typedef struct mpshm_ring_options_t {
   // 0, or EINVAL.
   uint32_t reserved;
 } mpshm_ring_options_t;
+
+// How a semaphore is made. Set by mpshm_semaphore_options_init(), then changed.
+typedef struct mpshm_semaphore_options_t {
+  // Bytes of this struct, as mpshm_semaphore_options_init() sets it.
+  size_t struct_size;
+  // MPSHM_SEMAPHORE_ flags, or 0.
+  uint64_t flags;
+  // How many permits are free at first, 0 to 2^32 - 1; 1 by default.
+  uint64_t initial;
+  // The most permits that there can be, 1 to 2^32 - 1; 0, the default: no other bound, or with MPSHM_SEMAPHORE_OWNED as
+  // many as at first.
+  uint64_t bound;
+} mpshm_semaphore_options_t;
 
 // How a process is made. Set by mpshm_process_options_init(), then changed.
 typedef struct mpshm_process_options_t {
@@ -1092,6 +1113,52 @@ MPSHM_MUST_USE int mpshm_ring_capacity(const struct mpshm_ring_t *ring, uint64_t
 MPSHM_MUST_USE
 int mpshm_ring_counters(const struct mpshm_ring_t *ring,
                         struct mpshm_queue_counters_t *counters);
+
+// Sets the defaults.
+MPSHM_MUST_USE int mpshm_semaphore_options_init(struct mpshm_semaphore_options_t *options);
+
+// Makes a semaphore; `options` may be NULL. Place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_semaphore_create(const struct mpshm_segment_t *segment,
+                           const char *name,
+                           const struct mpshm_semaphore_options_t *options,
+                           struct mpshm_semaphore_t **semaphore);
+
+// Opens a semaphore, however it was made.
+MPSHM_MUST_USE
+int mpshm_semaphore_open(const struct mpshm_segment_t *segment,
+                         const char *name,
+                         struct mpshm_semaphore_t **semaphore);
+
+// Opens a semaphore, which stays as it is, or makes it.
+MPSHM_MUST_USE
+int mpshm_semaphore_open_or_create(const struct mpshm_segment_t *segment,
+                                   const char *name,
+                                   const struct mpshm_semaphore_options_t *options,
+                                   struct mpshm_semaphore_t **semaphore);
+
+// Bytes that such a semaphore needs in a segment.
+MPSHM_MUST_USE int mpshm_semaphore_size_for(const struct mpshm_semaphore_options_t *options, uint64_t *size);
+
+// Closes the handle; NULL is a no-op. What was taken through it stays taken.
+void mpshm_semaphore_close(struct mpshm_semaphore_t *semaphore);
+
+// Takes `count` permits, all or none, when so many are free. EBUSY (time-out 0), ETIMEDOUT, EINTERRUPTED; EINVAL for 0 and for
+// more than the bound. Owned permits are taken one after the other, and given back if they do not suffice: others
+// may find them taken meanwhile.
+MPSHM_MUST_USE
+int mpshm_semaphore_acquire(const struct mpshm_semaphore_t *semaphore,
+                            uint64_t count,
+                            int64_t timeout_ns);
+
+// Gives `count` permits back. EINVAL for 0, and if there would be more than the bound; ENOTOWNER if this process holds fewer
+// owned ones. Nothing is changed then.
+MPSHM_MUST_USE
+int mpshm_semaphore_release(const struct mpshm_semaphore_t *semaphore,
+                            uint64_t count);
+
+// How many permits are free; those of the dead are not, until somebody needs them.
+MPSHM_MUST_USE int mpshm_semaphore_value(const struct mpshm_semaphore_t *semaphore, uint64_t *value);
 
 // Makes an event. Place and errors as mpshm_value_create().
 MPSHM_MUST_USE

@@ -45,7 +45,9 @@ pub use queue::{
 };
 pub use recover::recover;
 pub use segment::{ObjectInfo, ObjectKind, Place, Segment, SegmentOptions, recv_fd, send_fd};
-pub use sync::{Event, LockError, Mutex, MutexGuard};
+pub use sync::{
+    AcquireError, Event, LockError, Mutex, MutexGuard, Permit, Semaphore, SemaphoreOptions,
+};
 pub use value::{Array, Bits, LockedArray, LockedValue, Number, Scalar, Value};
 pub use wait::cancel::Canceller;
 

@@ -10,6 +10,7 @@
 //! | Mutex | its word names the dead owner beyond doubt: the next locker is told |
 //! | Queue | blocks are freed, leased items returned |
 //! | Ring | the roles of the dead are taken by whoever comes |
+//! | Semaphore | owned permits are freed; those that are only counted stay taken |
 //! | Event | nothing is ever held |
 //! | an object half made | its space is free again, or it is finished |
 //! | an object removed | its space is free again when nobody has it open |
@@ -18,6 +19,7 @@ use crate::error::{ErrorKind, Result};
 use crate::queue;
 use crate::segment::place::Place;
 use crate::segment::{ObjectKind, Segment};
+use crate::sync::semaphore;
 
 /// Repairs everything that dead participants left in `segment`. Never waits; a stopped participant is
 /// left alone. May be called by anybody, by several at once, and be killed at any step.
@@ -38,14 +40,10 @@ use crate::segment::{ObjectKind, Segment};
 pub fn recover(segment: &Segment) -> Result<()> {
     segment.directory()?.repair()?;
     for object in segment.objects()? {
+        let place = Place::listed(segment, &object.name);
         match object.kind {
-            Some(ObjectKind::Queue) => {
-                match queue::recover(Place::listed(segment, &object.name), object.item) {
-                    // Removed since it was listed.
-                    Err(error) if error.kind() == ErrorKind::NotFound => {}
-                    other => other?,
-                }
-            }
+            Some(ObjectKind::Queue) => there_or_not(queue::recover(place, object.item))?,
+            Some(ObjectKind::Semaphore) => there_or_not(semaphore::recover(place))?,
             Some(
                 ObjectKind::Value
                 | ObjectKind::Array
@@ -57,4 +55,9 @@ pub fn recover(segment: &Segment) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What was removed since it was listed needs no repair.
+fn there_or_not(repaired: Result<()>) -> Result<()> {
+    repaired.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }

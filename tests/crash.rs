@@ -52,6 +52,8 @@ mod rings;
 mod second;
 #[path = "lab/segments.rs"]
 mod segments;
+#[path = "lab/semaphores.rs"]
+mod semaphores;
 #[cfg(target_arch = "x86_64")]
 #[path = "lab/signal_plants.rs"]
 mod signal_plants;
@@ -316,6 +318,24 @@ impl Jobs {
         }
         self.asleep(Signalled::new(Event::Sleep));
         self.roused(Signalled::new(Event::SleepFirst));
+        use semaphores::{Op as Permit, Permitted};
+        for owned in [false, true] {
+            for op in [
+                Permit::TryAcquire,
+                Permit::TryAcquireMany,
+                Permit::AcquireTimeout,
+                Permit::Release,
+                Permit::ReleaseMany,
+                Permit::ReleaseForSleeper,
+            ] {
+                self.run(Permitted::new(op, owned));
+            }
+            self.asleep(Permitted::new(Permit::Sleep, owned));
+            self.roused(Permitted::new(Permit::SleepFirst, owned));
+        }
+        self.run(Permitted::new(Permit::AcquireFromDead, true));
+        let dies = Permitted { repaired: true, ..Permitted::new(Permit::TryAcquireMany, true) };
+        self.repair(dies, usize::MAX);
     }
 
     /// The repairer dies too.

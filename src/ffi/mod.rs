@@ -26,6 +26,8 @@ pub mod queue_batch;
 
 pub mod ring;
 
+pub mod semaphore;
+
 pub mod event;
 
 pub mod process;

@@ -24,15 +24,25 @@ pub enum ObjectKind {
     Queue = 4,
     /// A [`Ring`](crate::Ring).
     Ring = 5,
+    /// A [`Semaphore`](crate::Semaphore).
+    Semaphore = 9,
     /// An [`Event`](crate::Event).
     Event = 10,
 }
 
 impl ObjectKind {
     pub(crate) fn of(number: u32) -> Option<Self> {
-        [Self::Value, Self::Array, Self::Mutex, Self::Queue, Self::Ring, Self::Event]
-            .into_iter()
-            .find(|&kind| kind as u32 == number)
+        [
+            Self::Value,
+            Self::Array,
+            Self::Mutex,
+            Self::Queue,
+            Self::Ring,
+            Self::Semaphore,
+            Self::Event,
+        ]
+        .into_iter()
+        .find(|&kind| kind as u32 == number)
     }
 }
 

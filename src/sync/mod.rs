@@ -2,8 +2,11 @@
 
 pub(crate) mod event;
 pub(crate) mod mutex;
+pub(crate) mod permits;
 pub(crate) mod raw_mutex;
+pub(crate) mod semaphore;
 
 pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
 pub use raw_mutex::LockError;
+pub use semaphore::{AcquireError, Permit, Semaphore, SemaphoreOptions};

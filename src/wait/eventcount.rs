@@ -92,7 +92,18 @@ impl EventCount {
         }
     }
 
-    /// The same behind a change that was a plain store, for sleepers that [wait quietly](wait_quietly_for). Says
+    /// As [`notify`](Self::notify), but wakes all if the flag is up.
+    #[inline]
+    pub(crate) fn notify_all_if_flagged(&self, count: u32) {
+        after_change();
+        // SeqCst: E1, pairs with `announce`.
+        let seen = self.0.load(Ordering::SeqCst);
+        if seen & SLEEPERS != 0 {
+            self.wake(if seen & FLAG != 0 { u32::MAX } else { count });
+        }
+    }
+
+    /// As [`notify`](Self::notify) behind a change that was a plain store, for sleepers that [wait quietly](wait_quietly_for). Says
     /// whether the flag is up.
     #[inline(always)]
     pub(crate) fn notify_quietly(&self, count: u32) -> bool {
