@@ -99,6 +99,13 @@
 // bool: one byte, 0 or 1
 #define MPSHM_BOOL 11
 
+// 128 bits, signed: 16 bytes aligned to 16, in the machine's byte order (`__int128`, or two uint64_t, on x86-64 and
+// AArch64 the lower half first). Only where the processor can exchange so many at once (ESYSTEM else).
+#define MPSHM_I128 13
+
+// 128 bits, unsigned: see MPSHM_I128.
+#define MPSHM_U128 14
+
 // An argument is outside what the call accepts, or NULL where that is not allowed.
 #define MPSHM_EINVAL -1
 
@@ -210,6 +217,24 @@
 
 // Map every page now, so that no later access of this process is a page fault.
 #define MPSHM_SEGMENT_PREFAULT 32
+
+// The value is the operand.
+#define MPSHM_WAIT_EQUAL 1
+
+// It is not.
+#define MPSHM_WAIT_NOT_EQUAL 2
+
+// It is less.
+#define MPSHM_WAIT_LESS 3
+
+// It is less, or the same.
+#define MPSHM_WAIT_AT_MOST 4
+
+// It is greater.
+#define MPSHM_WAIT_GREATER 5
+
+// It is greater, or the same.
+#define MPSHM_WAIT_AT_LEAST 6
 
 // Pushes into a full queue, reserves and commits fail with EFULL at once, also where they would wait.
 #define MPSHM_QUEUE_FULL_FAILS 1
@@ -577,7 +602,7 @@ MPSHM_MUST_USE int mpshm_send_fd(int socket, int fd);
 // are closed then; ELIMIT when this process can have no more: the one that was sent is lost.
 MPSHM_MUST_USE int mpshm_recv_fd(int socket, int *fd);
 
-// Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_BOOL) that begins as `*initial`.
+// Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_U128) that begins as `*initial`.
 //
 // `segment` NULL: in a segment of its own, named `name`, or anonymous when `name` is NULL too (forked
 // children inherit it). Otherwise the object `name` of that segment. So for every _create below.
@@ -588,6 +613,15 @@ int mpshm_value_create(const struct mpshm_segment_t *segment,
                        uint32_t type_code,
                        const void *initial,
                        struct mpshm_value_t **value);
+
+// Makes a waitable value: one whose changes mpshm_value_wait() waits for. Each change then looks for sleepers, which costs
+// a load, and a store an exchange.
+MPSHM_MUST_USE
+int mpshm_value_create_waitable(const struct mpshm_segment_t *segment,
+                                const char *name,
+                                uint32_t type_code,
+                                const void *initial,
+                                struct mpshm_value_t **value);
 
 // Opens a value, which must be of the type `type_code`. Errors: ENOTFOUND, ETYPE, EVERSION,
 // ECORRUPT, EPERM. So for every _open below.
@@ -641,6 +675,9 @@ MPSHM_MUST_USE int mpshm_value_fetch_max(const struct mpshm_value_t *value, cons
 // Keeps the bits that are in both (not for floats).
 MPSHM_MUST_USE int mpshm_value_fetch_and(const struct mpshm_value_t *value, const void *bits, void *out);
 
+// Keeps the bits that are not in both (not for floats).
+MPSHM_MUST_USE int mpshm_value_fetch_nand(const struct mpshm_value_t *value, const void *bits, void *out);
+
 // Keeps the bits that are in either (not for floats).
 MPSHM_MUST_USE int mpshm_value_fetch_or(const struct mpshm_value_t *value, const void *bits, void *out);
 
@@ -669,6 +706,16 @@ MPSHM_MUST_USE int mpshm_value_unlock(const struct mpshm_value_t *value);
 
 // Says that the data are whole again after EOWNERDEAD. ENOTOWNER when this thread does not hold the lock.
 MPSHM_MUST_USE int mpshm_value_mark_consistent(const struct mpshm_value_t *value);
+
+// Waits until a waitable value compares to `*operand` as `condition` says (one of MPSHM_WAIT_); the value that did goes to
+// `*out`, unless that is NULL. What the value is for a moment only, between two changes, may be missed. EINVAL when it was
+// not made by mpshm_value_create_waitable(); ETIMEDOUT, also for a time-out of 0, which is a look; EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_value_wait(const struct mpshm_value_t *value,
+                     uint32_t condition,
+                     const void *operand,
+                     int64_t timeout_ns,
+                     void *out);
 
 // Makes an array of `length` zeros of the type `type_code`; place and errors as mpshm_value_create().
 MPSHM_MUST_USE

@@ -48,7 +48,7 @@ pub use segment::{ObjectInfo, ObjectKind, Place, Segment, SegmentOptions, recv_f
 pub use sync::{
     AcquireError, Event, LockError, Mutex, MutexGuard, Permit, Semaphore, SemaphoreOptions,
 };
-pub use value::{Array, Bits, LockedArray, LockedValue, Number, Scalar, Value};
+pub use value::{Array, Bits, Elements, LockedArray, LockedValue, Number, Scalar, Value};
 pub use wait::cancel::Canceller;
 
 /// The README's Rust program runs as a test.

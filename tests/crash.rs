@@ -299,7 +299,9 @@ impl Jobs {
             }
         }
         use values::{Added, Kind};
-        for kind in [Kind::Integer, Kind::Float, Kind::Update, Kind::Element] {
+        for kind in
+            [Kind::Integer, Kind::Float, Kind::Update, Kind::Element, Kind::Wide, Kind::Waitable]
+        {
             self.run(Added::new(kind));
         }
     }

@@ -2,8 +2,10 @@
 
 pub(crate) mod array;
 pub(crate) mod atomic;
+pub(crate) mod elements;
 pub(crate) mod scalar;
 
 pub use array::{Array, LockedArray};
 pub use atomic::{LockedValue, Value};
+pub use elements::Elements;
 pub use scalar::{Bits, Number, Scalar};
