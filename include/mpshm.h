@@ -4,7 +4,7 @@
  * Generated from src/ffi; not to be edited.
  *
  * OVERVIEW
- *   Values, arrays, mutexes, queues, rings, semaphores and events are objects in shared memory. Each is made or opened at a place:
+ *   Values, arrays, mutexes, queues, rings, semaphores, events and more are objects in shared memory. Each is made or opened at a place:
  *     (NULL, NULL)        an anonymous segment of its own; forked children inherit it
  *     (NULL, "name")      a segment of its own with that name, in /dev/shm, mode 0600
  *     (segment, "name")   one of several objects of a segment
@@ -39,6 +39,7 @@
  *   | mpshm_ring_t (const: length and so on) | one, see mpshm_ring_clone | usable; producer and consumer stay the parent's (MPSHM_EBUSY), and so does what is reserved or claimed (MPSHM_EFORKED) | no |
  *   | const mpshm_semaphore_t                 | any              | usable; owned permits stay the parent's | no |
  *   | const mpshm_event_t                     | any              | usable                           | all but mpshm_event_wait() |
+ *   | const mpshm_once_t, _latch_t            | any              | usable                           | no             |
  *   | const mpshm_process_t, _pool_t, _task_t | any              | MPSHM_EFORKED                    | no             |
  *   | const mpshm_canceller_t                 | any              | usable                           | mpshm_canceller_cancel() only |
  *   A handle is closed by one thread, when no other uses it. What a reserve or a claim points to is valid until that is
@@ -289,8 +290,14 @@ typedef struct mpshm_canceller_t mpshm_canceller_t;
 // A flag in shared memory that processes set, clear and wait for; unset at first.
 typedef struct mpshm_event_t mpshm_event_t;
 
+// A count in shared memory that processes count down, once, and wait for until it is 0.
+typedef struct mpshm_latch_t mpshm_latch_t;
+
 // A lock in shared memory, and the bytes that it guards.
 typedef struct mpshm_mutex_t mpshm_mutex_t;
+
+// Something that one process does and the others wait for, once for all of them.
+typedef struct mpshm_once_t mpshm_once_t;
 
 // Where a task's function puts its result.
 typedef struct mpshm_output_t mpshm_output_t;
@@ -1244,6 +1251,77 @@ MPSHM_MUST_USE int mpshm_event_is_set(const struct mpshm_event_t *event, bool *i
 MPSHM_MUST_USE
 int mpshm_event_wait(const struct mpshm_event_t *event,
                      int64_t timeout_ns);
+
+// Makes what is done once. Place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_once_create(const struct mpshm_segment_t *segment,
+                      const char *name,
+                      struct mpshm_once_t **once);
+
+// Opens what is done once.
+MPSHM_MUST_USE
+int mpshm_once_open(const struct mpshm_segment_t *segment,
+                    const char *name,
+                    struct mpshm_once_t **once);
+
+// Opens what is done once, which stays as it is, or makes it.
+MPSHM_MUST_USE
+int mpshm_once_open_or_create(const struct mpshm_segment_t *segment,
+                              const char *name,
+                              struct mpshm_once_t **once);
+
+// Closes the handle; NULL is a no-op.
+void mpshm_once_close(struct mpshm_once_t *once);
+
+// Runs `run(after_failure, context)` unless that is done, by whatever process; who runs it meanwhile is waited for. When this
+// returns 0 it is done, and `*ran`, unless that is NULL, says whether this call did it. `after_failure` is true when one before
+// died or failed in the middle: what it did half is to be made whole. ETASKFAILED when `run` returned anything but 0: the next
+// one is told. ETIMEDOUT, EDEADLOCK (in the middle of a run of this thread's own), EINTERRUPTED, EFORKED (a child that `run`
+// forked and that returned from it).
+MPSHM_MUST_USE
+int mpshm_once_call(const struct mpshm_once_t *once,
+                    int (*run)(bool after_failure, void *context),
+                    void *context,
+                    int64_t timeout_ns,
+                    bool *ran);
+
+// Whether it is done.
+MPSHM_MUST_USE int mpshm_once_is_done(const struct mpshm_once_t *once, bool *is_done);
+
+// Makes a latch that waits for `count` to arrive; with 0 it is open. Place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_latch_create(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       uint64_t count,
+                       struct mpshm_latch_t **latch);
+
+// Opens a latch.
+MPSHM_MUST_USE
+int mpshm_latch_open(const struct mpshm_segment_t *segment,
+                     const char *name,
+                     struct mpshm_latch_t **latch);
+
+// Opens a latch, which stays as it is, or makes it.
+MPSHM_MUST_USE
+int mpshm_latch_open_or_create(const struct mpshm_segment_t *segment,
+                               const char *name,
+                               uint64_t count,
+                               struct mpshm_latch_t **latch);
+
+// Closes the handle; NULL is a no-op.
+void mpshm_latch_close(struct mpshm_latch_t *latch);
+
+// `count` have arrived. Never waits. EINVAL for 0, and when fewer are left: nothing is changed then.
+MPSHM_MUST_USE int mpshm_latch_count_down(const struct mpshm_latch_t *latch, uint64_t count);
+
+// Waits until all have arrived. ETIMEDOUT, also for a time-out of 0, which is a look; EINTERRUPTED.
+MPSHM_MUST_USE int mpshm_latch_wait(const struct mpshm_latch_t *latch, int64_t timeout_ns);
+
+// Arrives, and waits for the others; after ETIMEDOUT or EINTERRUPTED it has arrived.
+MPSHM_MUST_USE int mpshm_latch_arrive_and_wait(const struct mpshm_latch_t *latch, int64_t timeout_ns);
+
+// How many have still to arrive.
+MPSHM_MUST_USE int mpshm_latch_count(const struct mpshm_latch_t *latch, uint64_t *count);
 
 // Sets the defaults.
 MPSHM_MUST_USE int mpshm_process_options_init(struct mpshm_process_options_t *options);

@@ -46,7 +46,8 @@ pub use queue::{
 pub use recover::recover;
 pub use segment::{ObjectInfo, ObjectKind, Place, Segment, SegmentOptions, recv_fd, send_fd};
 pub use sync::{
-    AcquireError, Event, LockError, Mutex, MutexGuard, Permit, Semaphore, SemaphoreOptions,
+    AcquireError, Attempt, Event, Latch, LockError, Mutex, MutexGuard, Once, Permit, Semaphore,
+    SemaphoreOptions,
 };
 pub use value::{Array, Bits, Elements, LockedArray, LockedValue, Number, Scalar, Value};
 pub use wait::cancel::Canceller;

@@ -11,7 +11,8 @@
 //! | Queue | blocks are freed, leased items returned |
 //! | Ring | the roles of the dead are taken by whoever comes |
 //! | Semaphore | owned permits are freed; those that are only counted stay taken |
-//! | Event | nothing is ever held |
+//! | Event, Latch | nothing is ever held |
+//! | Once | the next one who comes finds the dead runner's mark, and runs it |
 //! | an object half made | its space is free again, or it is finished |
 //! | an object removed | its space is free again when nobody has it open |
 
@@ -49,7 +50,9 @@ pub fn recover(segment: &Segment) -> Result<()> {
                 | ObjectKind::Array
                 | ObjectKind::Mutex
                 | ObjectKind::Ring
-                | ObjectKind::Event,
+                | ObjectKind::Event
+                | ObjectKind::Once
+                | ObjectKind::Latch,
             )
             | None => {}
         }

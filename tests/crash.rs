@@ -18,6 +18,8 @@ mod events;
 #[path = "lab/forms.rs"]
 mod forms;
 mod lab;
+#[path = "lab/latches.rs"]
+mod latches;
 #[path = "lab/locks.rs"]
 mod locks;
 #[path = "lab/model.rs"]
@@ -320,6 +322,16 @@ impl Jobs {
         }
         self.asleep(Signalled::new(Event::Sleep));
         self.roused(Signalled::new(Event::SleepFirst));
+        use latches::{Called, Found, Latched, Op as Latch};
+        for op in [Latch::CountDown, Latch::CountDownSome, Latch::CountDownForSleeper, Latch::Wait]
+        {
+            self.run(Latched(op));
+        }
+        self.asleep(Latched(Latch::Sleep));
+        self.roused(Latched(Latch::SleepFirst));
+        for found in [Found::New, Found::Begun, Found::Done] {
+            self.run(Called(found));
+        }
         use semaphores::{Op as Permit, Permitted};
         for owned in [false, true] {
             for op in [

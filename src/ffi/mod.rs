@@ -32,6 +32,10 @@ pub mod semaphore;
 
 pub mod event;
 
+pub mod once;
+
+pub mod latch;
+
 pub mod process;
 
 pub mod pool;

@@ -28,6 +28,10 @@ pub enum ObjectKind {
     Semaphore = 9,
     /// An [`Event`](crate::Event).
     Event = 10,
+    /// A [`Once`](crate::Once).
+    Once = 11,
+    /// A [`Latch`](crate::Latch).
+    Latch = 12,
 }
 
 impl ObjectKind {
@@ -40,6 +44,8 @@ impl ObjectKind {
             Self::Ring,
             Self::Semaphore,
             Self::Event,
+            Self::Once,
+            Self::Latch,
         ]
         .into_iter()
         .find(|&kind| kind as u32 == number)

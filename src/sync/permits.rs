@@ -63,7 +63,7 @@ pub(crate) const OWNED_MOST: u32 = 1 << 16;
 /// How often a call begins anew because others were faster.
 const TRIES: u32 = 1000;
 /// The same for a release, which has to come to its end: no storm of honest peers wins so often in a row.
-const TRIES_TO_GIVE: u32 = 1 << 20;
+const TRIES_TO_GIVE: u32 = 1 << 16;
 
 /// The head of a semaphore as it lies in a segment.
 #[repr(C)]
