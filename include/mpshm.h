@@ -4,7 +4,8 @@
  * Generated from src/ffi; not to be edited.
  *
  * OVERVIEW
- *   Values, arrays, mutexes, queues, rings, semaphores, events and more are objects in shared memory. Each is made or opened at a place:
+ *   Values, arrays, mutexes, queues, rings, semaphores, events, latches and what is done once are objects in shared
+ *   memory. Each is made or opened at a place:
  *     (NULL, NULL)        an anonymous segment of its own; forked children inherit it
  *     (NULL, "name")      a segment of its own with that name, in /dev/shm, mode 0600
  *     (segment, "name")   one of several objects of a segment

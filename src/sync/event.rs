@@ -28,8 +28,8 @@
 //! | a sleeper, woken or not | nothing: a set wakes all, and waits for none | – |
 //!
 //! # Progress
-//! `set`, `clear` and `is_set` are wait-free: a compare-and-swap that fails was beaten by one that did the same.
-//! `set` wakes with one system call, when somebody sleeps.
+//! `set`, `clear` and `is_set` are wait-free: a compare-and-swap that fails was beaten by one that did the same. When
+//! somebody sleeps, `set` wakes with one system call, before which it is lock-free.
 //!
 //! # Source
 //! Ours.

@@ -1,6 +1,6 @@
 //! A scalar in shared memory.
 //!
-//! Every operation is one atomic instruction of the processor (floats: a short CAS loop), so a
+//! Every operation is one atomic instruction of the processor (floats, 128 bits and `fetch_nand`: a short CAS loop), so a
 //! process killed at any instruction has done all of it or nothing, and nobody ever waits for anybody.
 //! Loads are Acquire, stores Release, and what does both is both: a value can guard other memory.
 //!
@@ -47,7 +47,7 @@ const LENGTH: u64 = 128;
 
 /// A shared scalar.
 ///
-/// Every operation is one atomic instruction (floats: a short compare-and-swap loop): a process killed at any
+/// Every operation is one atomic instruction (floats, 128 bits and `fetch_nand`: a short compare-and-swap loop): a process killed at any
 /// instruction has done all of it or nothing, and nobody ever waits. Loads are Acquire, stores Release, and
 /// what does both is both. `value.store(value.load() + 1)` loses updates: use [`fetch_add`](Value::fetch_add),
 /// [`update`](Value::update) or the [lock](Value::lock).

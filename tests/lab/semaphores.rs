@@ -4,7 +4,7 @@
 //! free again where permits have owners, and stays taken where they are only counted.
 
 use super::lab::view::View;
-use super::lab::{Check, Child, Failure, Page, Scenario, demand, in_child};
+use super::lab::{Check, Child, DENSE, Failure, Mode, Page, Scenario, demand, in_child};
 use super::second::Repairable;
 use super::wakes::Sleeper;
 use mpshm::{AcquireError, ErrorKind, Permit, Segment, Semaphore, SemaphoreOptions};
@@ -326,6 +326,11 @@ impl Scenario for Permitted {
 
     fn loops(&self) -> bool {
         self.op == Op::AcquireTimeout
+    }
+
+    /// Many a trial with a sleeper waits for the end of a slice.
+    fn dense(&self, _: Mode) -> usize {
+        if self.op == Op::ReleaseForSleeper { 100 } else { DENSE }
     }
 
     fn stages(&self) -> Vec<u64> {
