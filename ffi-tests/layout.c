@@ -56,5 +56,10 @@ AT(mpshm_pool_options_t, struct_size, 0);
 AT(mpshm_pool_options_t, flags, 8);
 AT(mpshm_pool_options_t, queue, 16);
 AT(mpshm_pool_options_t, message_max, 24);
+_Static_assert(sizeof(mpshm_semaphore_options_t) == 32, "mpshm_semaphore_options_t");
+AT(mpshm_semaphore_options_t, struct_size, 0);
+AT(mpshm_semaphore_options_t, flags, 8);
+AT(mpshm_semaphore_options_t, initial, 16);
+AT(mpshm_semaphore_options_t, bound, 24);
 
 int main(void) { return 0; }

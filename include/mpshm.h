@@ -4,7 +4,8 @@
  * Generated from src/ffi; not to be edited.
  *
  * OVERVIEW
- *   Values, arrays, latest values, mutexes, queues and rings are objects in shared memory. Each is made or opened at a place:
+ *   Values, arrays, latest values, mutexes, queues, rings, semaphores, events, latches and what is done once are objects in shared
+ *   memory. Each is made or opened at a place:
  *     (NULL, NULL)        an anonymous segment of its own; forked children inherit it
  *     (NULL, "name")      a segment of its own with that name, in /dev/shm, mode 0600
  *     (segment, "name")   one of several objects of a segment
@@ -39,6 +40,9 @@
  *   | mpshm_latest_reader_t                   | one              | another reader; what is claimed stays the parent's | no |
  *   | mpshm_queue_t (const: length and so on) | one, see mpshm_queue_clone | usable; what is reserved or claimed stays the parent's (MPSHM_EFORKED) | no |
  *   | mpshm_ring_t (const: length and so on) | one, see mpshm_ring_clone | usable; producer and consumer stay the parent's (MPSHM_EBUSY), and so does what is reserved or claimed (MPSHM_EFORKED) | no |
+ *   | const mpshm_semaphore_t                 | any              | usable; owned permits stay the parent's | no |
+ *   | const mpshm_event_t                     | any              | usable                           | all but mpshm_event_wait() |
+ *   | const mpshm_once_t, _latch_t            | any              | usable                           | no             |
  *   | const mpshm_process_t, _pool_t, _task_t | any              | MPSHM_EFORKED                    | no             |
  *   | const mpshm_canceller_t                 | any              | usable                           | mpshm_canceller_cancel() only |
  *   A handle is closed by one thread, when no other uses it. What a reserve or a claim points to is valid until that is
@@ -98,6 +102,13 @@
 
 // bool: one byte, 0 or 1
 #define MPSHM_BOOL 11
+
+// 128 bits, signed: 16 bytes aligned to 16, in the machine's byte order (`__int128`, or two uint64_t, on x86-64 and
+// AArch64 the lower half first). Only where the processor can exchange so many at once (ESYSTEM else).
+#define MPSHM_I128 13
+
+// 128 bits, unsigned: see MPSHM_I128.
+#define MPSHM_U128 14
 
 // An argument is outside what the call accepts, or NULL where that is not allowed.
 #define MPSHM_EINVAL -1
@@ -211,6 +222,24 @@
 // Map every page now, so that no later access of this process is a page fault.
 #define MPSHM_SEGMENT_PREFAULT 32
 
+// The value is the operand.
+#define MPSHM_WAIT_EQUAL 1
+
+// It is not.
+#define MPSHM_WAIT_NOT_EQUAL 2
+
+// It is less.
+#define MPSHM_WAIT_LESS 3
+
+// It is less, or the same.
+#define MPSHM_WAIT_AT_MOST 4
+
+// It is greater.
+#define MPSHM_WAIT_GREATER 5
+
+// It is greater, or the same.
+#define MPSHM_WAIT_AT_LEAST 6
+
 // Pushes into a full queue, reserves and commits fail with EFULL at once, also where they would wait.
 #define MPSHM_QUEUE_FULL_FAILS 1
 
@@ -243,6 +272,10 @@
 // somebody takes the dead one's place. Without this flag nobody says EPEERDEAD: who comes next goes on with the stream.
 #define MPSHM_RING_FOLLOW_ENDS 8
 
+// Permits have owners: only the process that took one gives it back, and those of the dead come back by themselves. At most
+// 65536, and never more than at first. Without it anybody gives back, and what the dead took stays taken.
+#define MPSHM_SEMAPHORE_OWNED 1
+
 // The child is killed when the thread that forked it ends.
 #define MPSHM_PROCESS_KILL_WITH_PARENT 1
 
@@ -257,6 +290,12 @@ typedef struct mpshm_array_t mpshm_array_t;
 // Ends the blocking calls of a thread on purpose: they say EINTERRUPTED.
 typedef struct mpshm_canceller_t mpshm_canceller_t;
 
+// A flag in shared memory that processes set, clear and wait for; unset at first.
+typedef struct mpshm_event_t mpshm_event_t;
+
+// A count in shared memory that processes count down, once, and wait for until it is 0.
+typedef struct mpshm_latch_t mpshm_latch_t;
+
 // One of the readers of a latest value.
 typedef struct mpshm_latest_reader_t mpshm_latest_reader_t;
 
@@ -266,6 +305,9 @@ typedef struct mpshm_latest_t mpshm_latest_t;
 
 // A lock in shared memory, and the bytes that it guards.
 typedef struct mpshm_mutex_t mpshm_mutex_t;
+
+// Something that one process does and the others wait for, once for all of them.
+typedef struct mpshm_once_t mpshm_once_t;
 
 // Where a task's function puts its result.
 typedef struct mpshm_output_t mpshm_output_t;
@@ -289,6 +331,9 @@ typedef struct mpshm_ring_t mpshm_ring_t;
 
 // A mapped segment. Objects keep it mapped, so it may be closed before them.
 typedef struct mpshm_segment_t mpshm_segment_t;
+
+// A number of permits in shared memory: who wants one takes it, or waits until it is free.
+typedef struct mpshm_semaphore_t mpshm_semaphore_t;
 
 // A task that was handed to a pool.
 typedef struct mpshm_task_t mpshm_task_t;
@@ -408,6 +453,19 @@ typedef struct mpshm_ring_options_t {
   // 0, or EINVAL.
   uint32_t reserved;
 } mpshm_ring_options_t;
+
+// How a semaphore is made. Set by mpshm_semaphore_options_init(), then changed.
+typedef struct mpshm_semaphore_options_t {
+  // Bytes of this struct, as mpshm_semaphore_options_init() sets it.
+  size_t struct_size;
+  // MPSHM_SEMAPHORE_ flags, or 0.
+  uint64_t flags;
+  // How many permits are free at first, 0 to 2^32 - 1; 1 by default.
+  uint64_t initial;
+  // The most permits that there can be, 1 to 2^32 - 1; 0, the default: no other bound, or with MPSHM_SEMAPHORE_OWNED as
+  // many as at first.
+  uint64_t bound;
+} mpshm_semaphore_options_t;
 
 // How a process is made. Set by mpshm_process_options_init(), then changed.
 typedef struct mpshm_process_options_t {
@@ -574,7 +632,7 @@ MPSHM_MUST_USE int mpshm_send_fd(int socket, int fd);
 // are closed then; ELIMIT when this process can have no more: the one that was sent is lost.
 MPSHM_MUST_USE int mpshm_recv_fd(int socket, int *fd);
 
-// Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_BOOL) that begins as `*initial`.
+// Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_U128) that begins as `*initial`.
 //
 // `segment` NULL: in a segment of its own, named `name`, or anonymous when `name` is NULL too (forked
 // children inherit it). Otherwise the object `name` of that segment. So for every _create below.
@@ -585,6 +643,15 @@ int mpshm_value_create(const struct mpshm_segment_t *segment,
                        uint32_t type_code,
                        const void *initial,
                        struct mpshm_value_t **value);
+
+// Makes a waitable value: one whose changes mpshm_value_wait() waits for. Each change then looks for sleepers, which costs
+// a load, and a store an exchange.
+MPSHM_MUST_USE
+int mpshm_value_create_waitable(const struct mpshm_segment_t *segment,
+                                const char *name,
+                                uint32_t type_code,
+                                const void *initial,
+                                struct mpshm_value_t **value);
 
 // Opens a value, which must be of the type `type_code`. Errors: ENOTFOUND, ETYPE, EVERSION,
 // ECORRUPT, EPERM. So for every _open below.
@@ -638,6 +705,9 @@ MPSHM_MUST_USE int mpshm_value_fetch_max(const struct mpshm_value_t *value, cons
 // Keeps the bits that are in both (not for floats).
 MPSHM_MUST_USE int mpshm_value_fetch_and(const struct mpshm_value_t *value, const void *bits, void *out);
 
+// Keeps the bits that are not in both (not for floats).
+MPSHM_MUST_USE int mpshm_value_fetch_nand(const struct mpshm_value_t *value, const void *bits, void *out);
+
 // Keeps the bits that are in either (not for floats).
 MPSHM_MUST_USE int mpshm_value_fetch_or(const struct mpshm_value_t *value, const void *bits, void *out);
 
@@ -666,6 +736,16 @@ MPSHM_MUST_USE int mpshm_value_unlock(const struct mpshm_value_t *value);
 
 // Says that the data are whole again after EOWNERDEAD. ENOTOWNER when this thread does not hold the lock.
 MPSHM_MUST_USE int mpshm_value_mark_consistent(const struct mpshm_value_t *value);
+
+// Waits until a waitable value compares to `*operand` as `condition` says (one of MPSHM_WAIT_); the value that did goes to
+// `*out`, unless that is NULL. What the value is for a moment only, between two changes, may be missed. EINVAL when it was
+// not made by mpshm_value_create_waitable(); ETIMEDOUT, also for a time-out of 0, which is a look; EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_value_wait(const struct mpshm_value_t *value,
+                     uint32_t condition,
+                     const void *operand,
+                     int64_t timeout_ns,
+                     void *out);
 
 // Makes an array of `length` zeros of the type `type_code`; place and errors as mpshm_value_create().
 MPSHM_MUST_USE
@@ -1214,6 +1294,161 @@ MPSHM_MUST_USE int mpshm_ring_capacity(const struct mpshm_ring_t *ring, uint64_t
 MPSHM_MUST_USE
 int mpshm_ring_counters(const struct mpshm_ring_t *ring,
                         struct mpshm_queue_counters_t *counters);
+
+// Sets the defaults.
+MPSHM_MUST_USE int mpshm_semaphore_options_init(struct mpshm_semaphore_options_t *options);
+
+// Makes a semaphore; `options` may be NULL. Place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_semaphore_create(const struct mpshm_segment_t *segment,
+                           const char *name,
+                           const struct mpshm_semaphore_options_t *options,
+                           struct mpshm_semaphore_t **semaphore);
+
+// Opens a semaphore, however it was made.
+MPSHM_MUST_USE
+int mpshm_semaphore_open(const struct mpshm_segment_t *segment,
+                         const char *name,
+                         struct mpshm_semaphore_t **semaphore);
+
+// Opens a semaphore, which stays as it is, or makes it.
+MPSHM_MUST_USE
+int mpshm_semaphore_open_or_create(const struct mpshm_segment_t *segment,
+                                   const char *name,
+                                   const struct mpshm_semaphore_options_t *options,
+                                   struct mpshm_semaphore_t **semaphore);
+
+// Bytes that such a semaphore needs in a segment.
+MPSHM_MUST_USE int mpshm_semaphore_size_for(const struct mpshm_semaphore_options_t *options, uint64_t *size);
+
+// Closes the handle; NULL is a no-op. What was taken through it stays taken.
+void mpshm_semaphore_close(struct mpshm_semaphore_t *semaphore);
+
+// Takes `count` permits, all or none, when so many are free. EBUSY (time-out 0), ETIMEDOUT, EINTERRUPTED; EINVAL for 0 and for
+// more than the bound. Owned permits are taken one after the other, and given back if they do not suffice: others
+// may find them taken meanwhile.
+MPSHM_MUST_USE
+int mpshm_semaphore_acquire(const struct mpshm_semaphore_t *semaphore,
+                            uint64_t count,
+                            int64_t timeout_ns);
+
+// Gives `count` permits back. EINVAL for 0, and if there would be more than the bound; ENOTOWNER if this process holds fewer
+// owned ones. Nothing is changed then.
+MPSHM_MUST_USE
+int mpshm_semaphore_release(const struct mpshm_semaphore_t *semaphore,
+                            uint64_t count);
+
+// How many permits are free; those of the dead are not, until somebody needs them.
+MPSHM_MUST_USE int mpshm_semaphore_value(const struct mpshm_semaphore_t *semaphore, uint64_t *value);
+
+// Makes an event. Place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_event_create(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       struct mpshm_event_t **event);
+
+// Opens an event.
+MPSHM_MUST_USE
+int mpshm_event_open(const struct mpshm_segment_t *segment,
+                     const char *name,
+                     struct mpshm_event_t **event);
+
+// Opens an event, or makes it.
+MPSHM_MUST_USE
+int mpshm_event_open_or_create(const struct mpshm_segment_t *segment,
+                               const char *name,
+                               struct mpshm_event_t **event);
+
+// Closes the handle; NULL is a no-op.
+void mpshm_event_close(struct mpshm_event_t *event);
+
+// Sets the event: all who wait go on, and so does whoever comes until it is cleared. Nothing is changed if it is set.
+// Never waits; may be called from a signal handler, and leaves errno alone.
+MPSHM_MUST_USE
+int mpshm_event_set(const struct mpshm_event_t *event);
+
+// Clears the event; nothing is changed if it is not set. May be called from a signal handler.
+MPSHM_MUST_USE int mpshm_event_clear(const struct mpshm_event_t *event);
+
+// Whether the event is set now. May be called from a signal handler.
+MPSHM_MUST_USE int mpshm_event_is_set(const struct mpshm_event_t *event, bool *is_set);
+
+// Waits until the event is set, or has been since the call began: no pulse of set and clear is lost. ETIMEDOUT when the
+// time-out passed first, also for one of 0, which is a look; EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_event_wait(const struct mpshm_event_t *event,
+                     int64_t timeout_ns);
+
+// Makes what is done once. Place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_once_create(const struct mpshm_segment_t *segment,
+                      const char *name,
+                      struct mpshm_once_t **once);
+
+// Opens what is done once.
+MPSHM_MUST_USE
+int mpshm_once_open(const struct mpshm_segment_t *segment,
+                    const char *name,
+                    struct mpshm_once_t **once);
+
+// Opens what is done once, which stays as it is, or makes it.
+MPSHM_MUST_USE
+int mpshm_once_open_or_create(const struct mpshm_segment_t *segment,
+                              const char *name,
+                              struct mpshm_once_t **once);
+
+// Closes the handle; NULL is a no-op.
+void mpshm_once_close(struct mpshm_once_t *once);
+
+// Runs `run(after_failure, context)` unless that is done, by whatever process; who runs it meanwhile is waited for. When this
+// returns 0 it is done, and `*ran`, unless that is NULL, says whether this call did it. `after_failure` is true when one before
+// died or failed in the middle: what it did half is to be made whole. ETASKFAILED when `run` returned anything but 0: the next
+// one is told. ETIMEDOUT, EDEADLOCK (in the middle of a run of this thread's own), EINTERRUPTED, EFORKED (a child that `run`
+// forked and that returned from it).
+MPSHM_MUST_USE
+int mpshm_once_call(const struct mpshm_once_t *once,
+                    int (*run)(bool after_failure, void *context),
+                    void *context,
+                    int64_t timeout_ns,
+                    bool *ran);
+
+// Whether it is done.
+MPSHM_MUST_USE int mpshm_once_is_done(const struct mpshm_once_t *once, bool *is_done);
+
+// Makes a latch that waits for `count` to arrive; with 0 it is open. Place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_latch_create(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       uint64_t count,
+                       struct mpshm_latch_t **latch);
+
+// Opens a latch.
+MPSHM_MUST_USE
+int mpshm_latch_open(const struct mpshm_segment_t *segment,
+                     const char *name,
+                     struct mpshm_latch_t **latch);
+
+// Opens a latch, which stays as it is, or makes it.
+MPSHM_MUST_USE
+int mpshm_latch_open_or_create(const struct mpshm_segment_t *segment,
+                               const char *name,
+                               uint64_t count,
+                               struct mpshm_latch_t **latch);
+
+// Closes the handle; NULL is a no-op.
+void mpshm_latch_close(struct mpshm_latch_t *latch);
+
+// `count` have arrived. Never waits. EINVAL for 0, and when fewer are left: nothing is changed then.
+MPSHM_MUST_USE int mpshm_latch_count_down(const struct mpshm_latch_t *latch, uint64_t count);
+
+// Waits until all have arrived. ETIMEDOUT, also for a time-out of 0, which is a look; EINTERRUPTED.
+MPSHM_MUST_USE int mpshm_latch_wait(const struct mpshm_latch_t *latch, int64_t timeout_ns);
+
+// Arrives, and waits for the others; after ETIMEDOUT or EINTERRUPTED it has arrived.
+MPSHM_MUST_USE int mpshm_latch_arrive_and_wait(const struct mpshm_latch_t *latch, int64_t timeout_ns);
+
+// How many have still to arrive.
+MPSHM_MUST_USE int mpshm_latch_count(const struct mpshm_latch_t *latch, uint64_t *count);
 
 // Sets the defaults.
 MPSHM_MUST_USE int mpshm_process_options_init(struct mpshm_process_options_t *options);

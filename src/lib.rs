@@ -45,9 +45,12 @@ pub use queue::{
 };
 pub use recover::recover;
 pub use segment::{ObjectInfo, ObjectKind, Place, Segment, SegmentOptions, recv_fd, send_fd};
-pub use sync::{LockError, Mutex, MutexGuard};
+pub use sync::{
+    AcquireError, Attempt, Event, Latch, LockError, Mutex, MutexGuard, Once, Permit, Semaphore,
+    SemaphoreOptions,
+};
 pub use value::{
-    Array, Bits, Content, Latest, LatestClaim, LatestOptions, LatestReader, LatestWrite,
+    Array, Bits, Content, Elements, Latest, LatestClaim, LatestOptions, LatestReader, LatestWrite,
     LockedArray, LockedValue, Number, Scalar, Value,
 };
 pub use wait::cancel::Canceller;

@@ -11,14 +11,17 @@
 //! | Queue | blocks are freed, leased items returned |
 //! | Latest | buffers and pins are free again |
 //! | Ring | the roles of the dead are taken by whoever comes |
+//! | Semaphore | owned permits are freed; those that are only counted stay taken |
+//! | Event, Latch | nothing is ever held |
+//! | Once | the next one who comes finds the dead runner's mark, and runs it |
 //! | an object half made | its space is free again, or it is finished |
 //! | an object removed | its space is free again when nobody has it open |
 
 use crate::error::{ErrorKind, Result};
-use crate::layout::plain::TypeTag;
 use crate::queue;
 use crate::segment::place::Place;
 use crate::segment::{ObjectKind, Segment};
+use crate::sync::semaphore;
 use crate::value::latest;
 
 /// Repairs everything that dead participants left in `segment`. Never waits; a stopped participant is
@@ -40,17 +43,27 @@ use crate::value::latest;
 pub fn recover(segment: &Segment) -> Result<()> {
     segment.directory()?.repair()?;
     for object in segment.objects()? {
-        let repair: fn(Place<'_>, TypeTag) -> Result<()> = match object.kind {
-            Some(ObjectKind::Queue) => queue::recover,
-            Some(ObjectKind::Latest) => latest::recover,
-            Some(ObjectKind::Value | ObjectKind::Array | ObjectKind::Mutex | ObjectKind::Ring)
-            | None => continue,
-        };
-        match repair(Place::listed(segment, &object.name), object.item) {
-            // Removed since it was listed.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            other => other?,
+        let place = Place::listed(segment, &object.name);
+        match object.kind {
+            Some(ObjectKind::Queue) => there_or_not(queue::recover(place, object.item))?,
+            Some(ObjectKind::Latest) => there_or_not(latest::recover(place, object.item))?,
+            Some(ObjectKind::Semaphore) => there_or_not(semaphore::recover(place))?,
+            Some(
+                ObjectKind::Value
+                | ObjectKind::Array
+                | ObjectKind::Mutex
+                | ObjectKind::Ring
+                | ObjectKind::Event
+                | ObjectKind::Once
+                | ObjectKind::Latch,
+            )
+            | None => {}
         }
     }
     Ok(())
+}
+
+/// What was removed since it was listed needs no repair.
+fn there_or_not(repaired: Result<()>) -> Result<()> {
+    repaired.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }

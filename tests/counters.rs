@@ -108,7 +108,8 @@ fn sums_are_exact_whatever_adds_up() {
         macro_rules! wrapping {
             ($($integer:ty),*) => {{$({
                 type I = $integer;
-                let counter = Value::<I>::new(first as I).unwrap();
+                let made = if first & 1 == 0 { Value::<I>::new } else { Value::<I>::new_waitable };
+                let counter = made(first as I).unwrap();
                 // What is read and written under the lock is safe from others who take the lock.
                 let locked = Value::<I>::new(0).unwrap();
                 race(&sequences, |_, sequence| {
@@ -149,8 +150,8 @@ fn sums_are_exact_whatever_adds_up() {
             })*}};
         }
         match sequences.len() {
-            2 => wrapping!(i64, u8),
-            3 => wrapping!(u64, i16),
+            2 => wrapping!(i64, u8, u128),
+            3 => wrapping!(u64, i16, i128),
             _ => wrapping!(i32, u16),
         }
     });

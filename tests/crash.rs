@@ -7,15 +7,19 @@
 //!
 //! Every run begins with toys (`tests/lab/toys.rs`): operations on plain shared words, whose faults are known to the
 //! instruction. A toy passes when the lab finds the fault at exactly the points where it lies. Then come planted bugs
-//! on the real objects (`tests/lab/plants.rs` and `ring_plants.rs`, with the check beside each that must catch it): what
-//! a careless queue, ring, lock, directory or attachment would do, done instead of the operation that the scenario is
+//! on the real objects (`tests/lab/plants.rs`, `ring_plants.rs` and `signal_plants.rs`, with the check beside each that must catch it): what
+//! a careless queue, ring, lock, event, directory or attachment would do, done instead of the operation that the scenario is
 //! about.
 
 #[path = "lab/ends.rs"]
 mod ends;
+#[path = "lab/events.rs"]
+mod events;
 #[path = "lab/forms.rs"]
 mod forms;
 mod lab;
+#[path = "lab/latches.rs"]
+mod latches;
 #[path = "lab/latest.rs"]
 mod latest;
 #[path = "lab/locks.rs"]
@@ -52,6 +56,11 @@ mod rings;
 mod second;
 #[path = "lab/segments.rs"]
 mod segments;
+#[path = "lab/semaphores.rs"]
+mod semaphores;
+#[cfg(target_arch = "x86_64")]
+#[path = "lab/signal_plants.rs"]
+mod signal_plants;
 #[cfg(target_arch = "x86_64")]
 #[path = "lab/toys.rs"]
 mod toys;
@@ -95,6 +104,7 @@ fn main() {
     jobs.0.push(Box::new(toys::run));
     jobs.0.push(Box::new(plants::run));
     jobs.0.push(Box::new(ring_plants::run));
+    jobs.0.push(Box::new(signal_plants::run));
     jobs.wakes();
     jobs.heirs_of_rings();
     jobs.second_deaths();
@@ -102,6 +112,7 @@ fn main() {
     jobs.rings();
     jobs.segments();
     jobs.rest();
+    jobs.signals();
     share(&lab, &jobs.0);
     lab.test("nothing is left behind", before.compare());
     println!("{} passed, {} failed", lab.sum(Sum::Passed), lab.sum(Sum::Failed));
@@ -309,9 +320,55 @@ impl Jobs {
         }
         self.asleep(Newest::new(Newer::Wait, Others::Nobody));
         use values::{Added, Kind};
-        for kind in [Kind::Integer, Kind::Float, Kind::Update, Kind::Element] {
+        for kind in
+            [Kind::Integer, Kind::Float, Kind::Update, Kind::Element, Kind::Wide, Kind::Waitable]
+        {
             self.run(Added::new(kind));
         }
+    }
+
+    fn signals(&mut self) {
+        use events::{Op as Event, Signalled};
+        for op in [
+            Event::Set,
+            Event::SetAgain,
+            Event::Clear,
+            Event::Wait,
+            Event::WaitTimeout,
+            Event::SetForSleeper,
+        ] {
+            self.run(Signalled::new(op));
+        }
+        self.asleep(Signalled::new(Event::Sleep));
+        self.roused(Signalled::new(Event::SleepFirst));
+        use latches::{Called, Found, Latched, Op as Latch};
+        for op in [Latch::CountDown, Latch::CountDownSome, Latch::CountDownForSleeper, Latch::Wait]
+        {
+            self.run(Latched(op));
+        }
+        self.asleep(Latched(Latch::Sleep));
+        self.roused(Latched(Latch::SleepFirst));
+        for found in [Found::New, Found::Begun, Found::Done] {
+            self.run(Called(found));
+        }
+        use semaphores::{Op as Permit, Permitted};
+        for owned in [false, true] {
+            for op in [
+                Permit::TryAcquire,
+                Permit::TryAcquireMany,
+                Permit::AcquireTimeout,
+                Permit::Release,
+                Permit::ReleaseMany,
+                Permit::ReleaseForSleeper,
+            ] {
+                self.run(Permitted::new(op, owned));
+            }
+            self.asleep(Permitted::new(Permit::Sleep, owned));
+            self.roused(Permitted::new(Permit::SleepFirst, owned));
+        }
+        self.run(Permitted::new(Permit::AcquireFromDead, true));
+        let dies = Permitted { repaired: true, ..Permitted::new(Permit::TryAcquireMany, true) };
+        self.repair(dies, usize::MAX);
     }
 
     /// The repairer dies too.

@@ -56,6 +56,8 @@ mod report;
 mod rings;
 #[path = "hostile/segments.rs"]
 mod segments;
+#[path = "hostile/signals.rs"]
+mod signals;
 #[path = "hostile/storm.rs"]
 mod storm;
 #[path = "hostile/toys.rs"]
@@ -115,6 +117,7 @@ fn kinds() -> Vec<(&'static str, Run)> {
         of::<locks::Values>(),
         of::<locks::Arrays>(),
         of::<locks::Mutexes>(),
+        of::<signals::Signals>(),
         of::<c::CQueue<c::InSlots>>(),
         of::<c::CQueue<c::InBlocks>>(),
         of::<c::CQueue<c::OfMessages>>(),

@@ -9,8 +9,11 @@ mod common;
 mod probe;
 
 use bytemuck::{Pod, Zeroable};
-use mpshm::{Array, Bits, ErrorKind, LockError, Mutex, Number, Process, Scalar, Segment, Value};
-use probe::{SHORT, in_child, is};
+use mpshm::{
+    Array, Bits, ErrorKind, Event, LockError, Mutex, Number, Process, Scalar, Segment, Semaphore,
+    Value,
+};
+use probe::{SHORT, in_child, is, join, spawn};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -38,6 +41,12 @@ fn main() {
         open_or_create_keeps_what_is_there,
         a_bool_bears_any_byte,
         integers_wrap_and_float_zero_has_two_faces,
+        every_ordering_that_std_offers_is_taken,
+        an_ordering_that_std_refuses_is_a_panic,
+        values_of_128_bits_are_changed_in_one_step: 60,
+        a_range_of_an_array_is_a_view_of_it,
+        a_whole_slice_is_copied_through_a_pointer_under_the_lock,
+        b19_values_made_and_dropped_leave_nothing: 120,
     ])
 }
 
@@ -68,6 +77,8 @@ fn a57_values_of_every_type_show_what_a_child_wrote() {
     holds(u64::MAX, 1, 2);
     holds(usize::MAX, 1, 2);
     holds(isize::MIN, 1, 2);
+    holds(i128::MIN, 1 << 100, -7);
+    holds(u128::MAX, 1 << 64, 2);
     holds(1.5f32, f32::MIN_POSITIVE, f32::INFINITY);
     holds(true, false, true);
 }
@@ -113,13 +124,18 @@ fn a57_every_operation_returns_the_value_before() {
             bits::<$integer>([0, 1, 2, 3]);
         )*};
     }
-    integers!(i8, u8, i16, u16, i32, u32, i64, u64, isize, usize);
+    integers!(i8, u8, i16, u16, i32, u32, i64, u64, i128, u128, isize, usize);
     number::<f32>([0.0, 1.0, 2.0, 3.0, 9.0]);
     number::<f64>([0.0, 1.0, 2.0, 3.0, 9.0]);
     let value = Value::new(true).unwrap();
     assert!(value.fetch_xor(true) && !value.fetch_or(true) && value.fetch_and(false));
     assert!(!value.load());
     assert_eq!(value.compare_exchange(true, true), Err(false));
+    assert!(!value.fetch_nand(true) && value.fetch_nand(true) && !value.load());
+    let value = Value::new(0b1100u8).unwrap();
+    assert_eq!((value.fetch_nand(0b1010), value.load()), (0b1100, !0b1000));
+    let array = Array::from_slice(&[0b1100i32, 5]).unwrap();
+    assert_eq!((array.fetch_nand(0, 0b1010).unwrap(), array.to_vec()), (0b1100, vec![!0b1000, 5]));
 }
 
 fn a58_the_lock_of_a_value_keeps_out_who_takes_it_and_nobody_else() {
@@ -482,4 +498,167 @@ fn integers_wrap_and_float_zero_has_two_faces() {
     let nan = Value::<f64>::new(f64::NAN).unwrap();
     assert!(nan.compare_exchange(f64::NAN, 1.0).is_ok_and(f64::is_nan));
     assert_eq!(nan.load(), 1.0);
+}
+
+fn every_ordering_that_std_offers_is_taken() {
+    use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+    for value in [Value::new(1i64).unwrap(), Value::new_waitable(1).unwrap()] {
+        for order in [Relaxed, Acquire, SeqCst] {
+            assert_eq!(value.load_with(order), 1);
+        }
+        for order in [Relaxed, Release, SeqCst] {
+            value.store_with(1, order);
+        }
+        for order in [Relaxed, Acquire, Release, AcqRel, SeqCst] {
+            assert_eq!(value.swap_with(2, order), 1);
+            assert_eq!(value.fetch_add_with(3, order), 2);
+            assert_eq!(value.fetch_sub_with(1, order), 5);
+            assert_eq!(value.fetch_max_with(6, order), 4);
+            assert_eq!(value.fetch_min_with(3, order), 6);
+            assert_eq!(value.fetch_or_with(4, order), 3);
+            assert_eq!(value.fetch_and_with(6, order), 7);
+            assert_eq!(value.fetch_xor_with(2, order), 6);
+            assert_eq!(value.fetch_nand_with(4, order), 4);
+            assert_eq!(value.update_with(order, |old| old + 6), -5);
+            for failed in [Relaxed, Acquire, SeqCst] {
+                assert_eq!(value.compare_exchange_with(1, 1, order, failed), Ok(1));
+                assert_eq!(value.compare_exchange_with(2, 1, order, failed), Err(1));
+            }
+        }
+    }
+    let float = Value::new(1.0f64).unwrap();
+    let flag = Array::from_slice(&[true, false]).unwrap();
+    for order in [Relaxed, Acquire, Release, AcqRel, SeqCst] {
+        assert_eq!((float.fetch_add_with(1.0, order), float.swap_with(1.0, order)), (1.0, 2.0));
+        assert!(flag.fetch_xor_with(0, true, order).unwrap());
+        assert!(!flag.swap_with(0, true, order).unwrap());
+    }
+    flag.store_with(1, true, Release).unwrap();
+    assert!(flag.load_with(1, SeqCst).unwrap());
+    is(flag.load_with(2, Relaxed), ErrorKind::Invalid, &["2..3"]);
+}
+
+fn an_ordering_that_std_refuses_is_a_panic() {
+    use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+    std::panic::set_hook(Box::new(|_| {}));
+    let panics =
+        |body: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).is_err();
+    for value in [Value::new(1i64).unwrap(), Value::new_waitable(1).unwrap()] {
+        assert!(panics(&|| drop_value(value.load_with(Release))));
+        assert!(panics(&|| drop_value(value.load_with(AcqRel))));
+        assert!(panics(&|| value.store_with(2, Acquire)));
+        assert!(panics(&|| value.store_with(2, AcqRel)));
+        assert!(panics(&|| drop_value(value.compare_exchange_with(1, 2, Relaxed, Release))));
+        assert_eq!(value.load(), 1, "and changes nothing");
+    }
+    let float = Value::new(1.0f32).unwrap();
+    assert!(panics(&|| drop_value(float.load_with(Release))));
+    let _ = std::panic::take_hook();
+}
+
+fn drop_value<T>(_: T) {}
+
+fn values_of_128_bits_are_changed_in_one_step() {
+    assert!(u128::is_lock_free(), "this processor is too old for the test");
+    // Both halves hold the same number, whenever they are looked at.
+    let twice = |number: u64| u128::from(number) << 64 | u128::from(number);
+    let value = Value::new(twice(1)).unwrap();
+    let array = Array::from_slice(&[0, twice(1), 0]).unwrap();
+    let rounds = 100_000u64;
+    let child = spawn(|| {
+        for number in 2..rounds {
+            value.store(twice(number));
+            array.store(1, twice(number)).unwrap();
+            value.fetch_add(twice(1));
+        }
+    });
+    let (mut seen, mut last) = (0u64, 0);
+    while last < rounds - 1 {
+        for found in [value.load(), array.load(1).unwrap()] {
+            assert_eq!((found >> 64) as u64, found as u64, "a torn value");
+        }
+        let now = array.load(1).unwrap() as u64;
+        seen += u64::from(now != last);
+        last = now;
+    }
+    assert!(seen > 0);
+    join(&child);
+    assert_eq!(array.to_vec(), [0, twice(rounds - 1), 0]);
+    // Carries go over the middle.
+    let value = Value::new(u128::from(u64::MAX)).unwrap();
+    let children: Vec<Process> = (0..2)
+        .map(|_| {
+            spawn(|| (0..10_000).for_each(|_| drop_value(value.fetch_add(u128::from(u64::MAX)))))
+        })
+        .collect();
+    children.iter().for_each(join);
+    assert_eq!(value.load(), u128::from(u64::MAX) * 20_001);
+    let name = common::unique("wide");
+    drop(Value::create(&name, -1i128).unwrap());
+    is(Value::<u128>::open(&name), ErrorKind::Type, &["i128", "u128"]);
+    assert_eq!(Value::<i128>::open(&name).unwrap().load(), -1);
+    Segment::unlink(&name).unwrap();
+}
+
+fn a_range_of_an_array_is_a_view_of_it() {
+    let array = Array::<i32>::from_slice(&[0, 1, 2, 3, 4, 5, 6, 7]).unwrap();
+    let part = array.range(2..6).unwrap();
+    assert_eq!((part.len(), part.is_empty(), part.to_vec()), (4, false, vec![2, 3, 4, 5]));
+    in_child(|| {
+        part.store(0, 20).unwrap();
+        part.fetch_add(1, 30).unwrap();
+        part.copy_from_slice(2, &[40, 50]).unwrap();
+    });
+    assert_eq!(array.to_vec(), [0, 1, 20, 33, 40, 50, 6, 7]);
+    let inner = part.range(1..3).unwrap();
+    inner.fill(0..2, 9).unwrap();
+    assert_eq!(array.to_vec(), [0, 1, 20, 9, 9, 50, 6, 7]);
+    assert_eq!(inner.iter().collect::<Vec<_>>(), [9, 9]);
+    is(inner.load(2), ErrorKind::Invalid, &["2..3", "2"]);
+    is(part.copy_from_slice(3, &[1, 2]), ErrorKind::Invalid, &["3..5", "4"]);
+    is(array.range(7..9), ErrorKind::Invalid, &["7..9", "8"]);
+    #[allow(clippy::reversed_empty_ranges)]
+    let reversed = array.range(5..4);
+    is(reversed, ErrorKind::Invalid, &["5..4"]);
+    let none = array.range(8..8).unwrap();
+    assert!(none.is_empty() && none.load(0).is_err());
+    assert_eq!(format!("{part:?}"), "[20, 9, 9, 50]");
+}
+
+fn a_whole_slice_is_copied_through_a_pointer_under_the_lock() {
+    let array = Array::<u64>::new(1000).unwrap();
+    let writers: Vec<Process> = (1..=2)
+        .map(|number| {
+            let array = &array;
+            spawn(move || {
+                for round in 0..200 {
+                    let locked = array.lock().unwrap();
+                    let all = vec![number * 1000 + round; 1000];
+                    // SAFETY: the array's 1000 elements, which nobody else touches without the lock.
+                    unsafe { locked.as_ptr().copy_from_nonoverlapping(all.as_ptr(), 1000) };
+                }
+            })
+        })
+        .collect();
+    let mut copy = vec![0u64; 1000];
+    for _ in 0..200 {
+        let locked = array.lock().unwrap();
+        // SAFETY: as above.
+        unsafe { copy.as_mut_ptr().copy_from_nonoverlapping(locked.as_ptr(), 1000) };
+        assert!(copy.iter().all(|&element| element == copy[0]), "half of a slice");
+    }
+    writers.iter().for_each(join);
+}
+
+fn b19_values_made_and_dropped_leave_nothing() {
+    let rounds = if std::env::var_os("MPSHM_QUICK").is_some() { 1_000 } else { 20_000 };
+    let before = common::descriptors();
+    for round in 0..rounds {
+        let value = Value::new_waitable(round).unwrap();
+        let (event, semaphore) = (Event::new().unwrap(), Semaphore::new(1).unwrap());
+        event.set();
+        drop(semaphore.acquire().unwrap());
+        assert_eq!(value.load(), round);
+    }
+    assert_eq!(common::descriptors(), before);
 }

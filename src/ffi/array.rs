@@ -4,9 +4,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::segment::mpshm_segment_t;
 use crate::ffi::value::{argument, before};
 use crate::ffi::{
-    MPSHM_BOOL, MPSHM_F32, MPSHM_F64, MPSHM_I8, MPSHM_I16, MPSHM_I32, MPSHM_I64, MPSHM_U8,
-    MPSHM_U16, MPSHM_U32, MPSHM_U64, call, check_out, free, given, hand_out, invalid, locking,
-    place, put,
+    MPSHM_BOOL, MPSHM_F32, MPSHM_F64, MPSHM_I8, MPSHM_I16, MPSHM_I32, MPSHM_I64, MPSHM_I128,
+    MPSHM_U8, MPSHM_U16, MPSHM_U32, MPSHM_U64, MPSHM_U128, call, check_out, free, given, hand_out,
+    invalid, locking, place, put,
 };
 use crate::value::Array;
 use std::ffi::{c_char, c_int, c_void};
@@ -25,6 +25,8 @@ enum Any {
     U64(Array<u64>),
     F32(Array<f32>),
     F64(Array<f64>),
+    I128(Array<i128>),
+    U128(Array<u128>),
     Bool(Array<bool>),
 }
 
@@ -40,6 +42,8 @@ macro_rules! each {
             Any::U32($array) => $body,
             Any::I64($array) => $body,
             Any::U64($array) => $body,
+            Any::I128($array) => $body,
+            Any::U128($array) => $body,
             Any::F32($array) => $body,
             Any::F64($array) => $body,
             Any::Bool($bools) => $bool,
@@ -64,6 +68,8 @@ macro_rules! by_code {
             MPSHM_U64 => Any::U64($make),
             MPSHM_F32 => Any::F32($make),
             MPSHM_F64 => Any::F64($make),
+            MPSHM_I128 => Any::I128($make),
+            MPSHM_U128 => Any::U128($make),
             MPSHM_BOOL => Any::Bool($make),
             other => {
                 return Err(invalid(format!("an array of type code {other}: a scalar is expected")))

@@ -14,6 +14,8 @@ pub mod segment;
 
 pub mod value;
 
+pub mod value_wait;
+
 pub mod array;
 
 pub mod latest;
@@ -27,6 +29,14 @@ pub mod queue;
 pub mod queue_batch;
 
 pub mod ring;
+
+pub mod semaphore;
+
+pub mod event;
+
+pub mod once;
+
+pub mod latch;
 
 pub mod process;
 
@@ -71,6 +81,11 @@ pub const MPSHM_F32: u32 = 9;
 pub const MPSHM_F64: u32 = 10;
 /// bool: one byte, 0 or 1
 pub const MPSHM_BOOL: u32 = 11;
+/// 128 bits, signed: 16 bytes aligned to 16, in the machine's byte order (`__int128`, or two uint64_t, on x86-64 and
+/// AArch64 the lower half first). Only where the processor can exchange so many at once (ESYSTEM else).
+pub const MPSHM_I128: u32 = 13;
+/// 128 bits, unsigned: see MPSHM_I128.
+pub const MPSHM_U128: u32 = 14;
 
 /// Runs an entry point's body: 0, or the negative number of its error.
 pub(crate) fn call(body: impl FnOnce() -> Result<()>) -> c_int {
@@ -188,6 +203,7 @@ pub(crate) fn item(code: u32, size: usize, align: usize) -> Result<TypeTag> {
         MPSHM_I16 | MPSHM_U16 => Some(2),
         MPSHM_I32 | MPSHM_U32 | MPSHM_F32 => Some(4),
         MPSHM_I64 | MPSHM_U64 | MPSHM_F64 => Some(8),
+        MPSHM_I128 | MPSHM_U128 => Some(16),
         12..=255 => return Err(invalid(format!("there is no type code {code}"))),
         _ => None,
     };

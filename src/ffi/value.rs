@@ -3,18 +3,18 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::segment::mpshm_segment_t;
 use crate::ffi::{
-    MPSHM_BOOL, MPSHM_F32, MPSHM_F64, MPSHM_I8, MPSHM_I16, MPSHM_I32, MPSHM_I64, MPSHM_U8,
-    MPSHM_U16, MPSHM_U32, MPSHM_U64, call, check_out, free, given, hand_out, invalid, locking,
-    place, put,
+    MPSHM_BOOL, MPSHM_F32, MPSHM_F64, MPSHM_I8, MPSHM_I16, MPSHM_I32, MPSHM_I64, MPSHM_I128,
+    MPSHM_U8, MPSHM_U16, MPSHM_U32, MPSHM_U64, MPSHM_U128, call, check_out, free, given, hand_out,
+    invalid, locking, place, put,
 };
 use crate::segment::place::Place;
 use crate::value::Value;
 use std::ffi::{c_char, c_int, c_void};
 
 /// A scalar in shared memory. Every operation is one atomic step for everybody else.
-pub struct mpshm_value_t(Any);
+pub struct mpshm_value_t(pub(super) Any);
 
-enum Any {
+pub(super) enum Any {
     I8(Value<i8>),
     U8(Value<u8>),
     I16(Value<i16>),
@@ -25,6 +25,8 @@ enum Any {
     U64(Value<u64>),
     F32(Value<f32>),
     F64(Value<f64>),
+    I128(Value<i128>),
+    U128(Value<u128>),
     Bool(Value<bool>),
 }
 
@@ -40,12 +42,16 @@ macro_rules! each {
             Any::U32($value) => $body,
             Any::I64($value) => $body,
             Any::U64($value) => $body,
+            Any::I128($value) => $body,
+            Any::U128($value) => $body,
             Any::F32($value) => $body,
             Any::F64($value) => $body,
             Any::Bool($value) => $body,
         }
     };
 }
+
+pub(super) use each;
 
 /// The same for numbers; `bool` is refused.
 macro_rules! each_number {
@@ -59,6 +65,8 @@ macro_rules! each_number {
             Any::U32($value) => $body,
             Any::I64($value) => $body,
             Any::U64($value) => $body,
+            Any::I128($value) => $body,
+            Any::U128($value) => $body,
             Any::F32($value) => $body,
             Any::F64($value) => $body,
             Any::Bool(_) => return Err(invalid("a bool cannot be added or compared")),
@@ -78,6 +86,8 @@ macro_rules! each_bits {
             Any::U32($value) => $body,
             Any::I64($value) => $body,
             Any::U64($value) => $body,
+            Any::I128($value) => $body,
+            Any::U128($value) => $body,
             Any::Bool($value) => $body,
             Any::F32(_) | Any::F64(_) => {
                 return Err(invalid("the bits of a float cannot be combined"))
@@ -130,6 +140,14 @@ macro_rules! by_code {
                 type $type = f64;
                 Any::F64($make)
             }
+            MPSHM_I128 => {
+                type $type = i128;
+                Any::I128($make)
+            }
+            MPSHM_U128 => {
+                type $type = u128;
+                Any::U128($make)
+            }
             MPSHM_BOOL => {
                 type $type = bool;
                 Any::Bool($make)
@@ -160,7 +178,7 @@ macro_rules! plain {
         }
     )*};
 }
-plain!(i8, u8, i16, u16, i32, u32, i64, u64, f32, f64);
+plain!(i8, u8, i16, u16, i32, u32, i64, u64, i128, u128, f32, f64);
 
 impl Plain for bool {
     unsafe fn read(from: *const c_void) -> Self {
@@ -204,9 +222,13 @@ unsafe fn make(
         check_out(out, "value")?;
         // SAFETY: the caller's pointers.
         unsafe {
-            let place = place(segment, name, matches!(how(Place::ANONYMOUS), How::Create))?;
+            let place =
+                place(segment, name, matches!(how(Place::ANONYMOUS), How::Create | How::Waitable))?;
             let made = by_code!(code, T => match how(place) {
                 How::Create => Value::<T>::create(place, argument(initial, "initial")?)?,
+                How::Waitable => {
+                    Value::<T>::create_waitable(place, argument(initial, "initial")?)?
+                }
                 How::Open => Value::<T>::open(place)?,
                 How::Either => Value::<T>::open_or_create(place, argument(initial, "initial")?)?,
             });
@@ -218,11 +240,12 @@ unsafe fn make(
 
 enum How {
     Create,
+    Waitable,
     Open,
     Either,
 }
 
-/// Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_BOOL) that begins as `*initial`.
+/// Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_U128) that begins as `*initial`.
 ///
 /// `segment` NULL: in a segment of its own, named `name`, or anonymous when `name` is NULL too (forked
 /// children inherit it). Otherwise the object `name` of that segment. So for every _create below.
@@ -238,6 +261,21 @@ pub unsafe extern "C" fn mpshm_value_create(
 ) -> c_int {
     // SAFETY: the caller's pointers.
     unsafe { make(segment, name, type_code, initial, value, |_| How::Create) }
+}
+
+/// Makes a waitable value: one whose changes mpshm_value_wait() waits for. Each change then looks for sleepers, which costs
+/// a load, and a store an exchange.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_value_create_waitable(
+    segment: *const mpshm_segment_t,
+    name: *const c_char,
+    type_code: u32,
+    initial: *const c_void,
+    value: *mut *mut mpshm_value_t,
+) -> c_int {
+    // SAFETY: the caller's pointers.
+    unsafe { make(segment, name, type_code, initial, value, |_| How::Waitable) }
 }
 
 /// Opens a value, which must be of the type `type_code`. Errors: ENOTFOUND, ETYPE, EVERSION,
@@ -440,6 +478,25 @@ pub unsafe extern "C" fn mpshm_value_fetch_and(
         unsafe {
             each_bits!(&given(value, "value")?.0, value => {
                 before(out, value.fetch_and(argument(bits, "bits")?));
+            });
+        }
+        Ok(())
+    })
+}
+
+/// Keeps the bits that are not in both (not for floats).
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_value_fetch_nand(
+    value: *const mpshm_value_t,
+    bits: *const c_void,
+    out: *mut c_void,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointers.
+        unsafe {
+            each_bits!(&given(value, "value")?.0, value => {
+                before(out, value.fetch_nand(argument(bits, "bits")?));
             });
         }
         Ok(())

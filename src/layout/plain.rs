@@ -13,7 +13,7 @@ pub(crate) const ALIGN_MAX: usize = 128;
 /// What an object's items are: size, alignment, and a tag where size alone would not tell.
 ///
 /// Scalars have fixed tags, the same in every language: 1 to 10 for `i8 u8 i16 u16 i32 u32 i64
-/// u64 f32 f64`, 11 for `bool`, 12 for a single byte of text. `isize` and `usize` are the integers
+/// u64 f32 f64`, 11 for `bool`, 12 for a single byte of text, 13 and 14 for `i128` and `u128`. `isize` and `usize` are the integers
 /// of their size. Other types have tag 0, or one that the user chooses (from 256 on).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TypeTag {
@@ -47,6 +47,8 @@ impl TypeTag {
             (TypeId::of::<f32>(), 9),
             (TypeId::of::<f64>(), 10),
             (TypeId::of::<bool>(), 11),
+            (TypeId::of::<i128>(), 13),
+            (TypeId::of::<u128>(), 14),
             (TypeId::of::<isize>(), if size_of::<isize>() == 8 { 7 } else { 5 }),
             (TypeId::of::<usize>(), if size_of::<usize>() == 8 { 8 } else { 6 }),
         ];
@@ -70,8 +72,10 @@ impl TypeTag {
 
 impl std::fmt::Display for TypeTag {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const NAMES: [&str; 12] =
-            ["plain", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "f32", "f64", "bool"];
+        const NAMES: [&str; 15] = [
+            "plain", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "f32", "f64", "bool",
+            "text", "i128", "u128",
+        ];
         match NAMES.get(self.tag as usize) {
             Some(name) => write!(f, "{name}")?,
             None => write!(f, "tag {}", self.tag)?,

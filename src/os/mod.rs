@@ -6,6 +6,7 @@ pub(crate) mod barrier;
 pub(crate) mod clock;
 pub(crate) mod copy;
 pub(crate) mod cpu;
+pub(crate) mod errno;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;

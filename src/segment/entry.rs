@@ -24,15 +24,34 @@ pub enum ObjectKind {
     Queue = 4,
     /// A [`Ring`](crate::Ring).
     Ring = 5,
+    /// A [`Semaphore`](crate::Semaphore).
+    Semaphore = 9,
+    /// An [`Event`](crate::Event).
+    Event = 10,
+    /// A [`Once`](crate::Once).
+    Once = 11,
+    /// A [`Latch`](crate::Latch).
+    Latch = 12,
     /// A [`Latest`](crate::Latest).
     Latest = 13,
 }
 
 impl ObjectKind {
     pub(crate) fn of(number: u32) -> Option<Self> {
-        [Self::Value, Self::Array, Self::Mutex, Self::Queue, Self::Ring, Self::Latest]
-            .into_iter()
-            .find(|&kind| kind as u32 == number)
+        [
+            Self::Value,
+            Self::Array,
+            Self::Mutex,
+            Self::Queue,
+            Self::Ring,
+            Self::Semaphore,
+            Self::Event,
+            Self::Once,
+            Self::Latch,
+            Self::Latest,
+        ]
+        .into_iter()
+        .find(|&kind| kind as u32 == number)
     }
 }
 

@@ -13,16 +13,19 @@ use crate::segment::place::{Object, Place, Plan};
 use crate::sync::LockError;
 use crate::sync::mutex::{self, RawGuard};
 use crate::sync::raw_mutex::RawMutex;
-use crate::value::scalar::{Bits, Number, Scalar, update};
-use std::ops::Range;
-use std::sync::atomic::Ordering;
+use crate::value::elements::Elements;
+use crate::value::scalar::{Scalar, check_lock_free};
 
 /// Where the elements begin: the lock has the first line.
 const ELEMENTS: u64 = 128;
 
 /// A shared array of fixed length. Each element is as atomic as a [`Value`](crate::Value); whole slices are
 /// copied element by element, so others may see some of it before the rest, unless both sides take the
-/// array's lock. Indexes are checked always.
+/// array's lock. Indexes are checked always. All that is done with elements, one or many, is in [`Elements`], which an array
+/// is used as.
+///
+/// There is no exclusive access (`get_mut`, `as_slice`): whether a process has inherited the mapping, from a fork that
+/// the library need not have seen, nobody can know. [`as_ptr`](Elements::as_ptr) is for who knows better.
 ///
 /// ```standalone_crate
 /// use mpshm::{Array, Process};
@@ -39,7 +42,7 @@ const ELEMENTS: u64 = 128;
 /// # Ok::<(), mpshm::Error>(())
 /// ```
 pub struct Array<T: Scalar> {
-    cells: &'static [T::Cell],
+    elements: Elements<'static, T>,
     lock: &'static RawMutex,
     object: Object,
 }
@@ -68,6 +71,7 @@ impl<T: Scalar> Array<T> {
     /// # Errors
     /// `Exists`; `Invalid`; `NoSpace`; `Limit`.
     pub fn create<'a>(place: impl Into<Place<'a>>, length: usize) -> Result<Self> {
+        check_lock_free::<T>()?;
         let plan = Plan {
             kind: ObjectKind::Array,
             item: TypeTag::of::<T>(),
@@ -113,6 +117,7 @@ impl<T: Scalar> Array<T> {
     }
 
     fn over(object: Object) -> Result<Self> {
+        check_lock_free::<T>()?;
         let region = object.region;
         let lock = region.one(0)?;
         let length = (region.length() as u64).saturating_sub(ELEMENTS) / size_of::<T>() as u64;
@@ -122,7 +127,7 @@ impl<T: Scalar> Array<T> {
         let cells = unsafe {
             std::slice::from_raw_parts(elements.start().cast::<T::Cell>(), length as usize)
         };
-        Ok(Self { cells, lock, object })
+        Ok(Self { elements: Elements::new(cells), lock, object })
     }
 
     /// The lock itself, for callers without guards.
@@ -134,137 +139,6 @@ impl<T: Scalar> Array<T> {
     #[must_use]
     pub fn segment(&self) -> &Segment {
         &self.object.segment
-    }
-
-    /// The number of elements.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.cells.len()
-    }
-
-    /// Always false: an array has at least one element.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.cells.is_empty()
-    }
-
-    #[inline]
-    fn cell(&self, index: usize) -> Result<&T::Cell> {
-        self.cells.get(index).ok_or_else(|| self.outside(index, index.saturating_add(1)))
-    }
-
-    fn range(&self, start: usize, count: usize) -> Result<&[T::Cell]> {
-        let end = start.saturating_add(count);
-        self.cells.get(start..end).ok_or_else(|| self.outside(start, end))
-    }
-
-    /// Whether `count` elements from `start` on exist.
-    pub(crate) fn check_range(&self, start: usize, count: usize) -> Result<()> {
-        self.range(start, count).map(|_| ())
-    }
-
-    #[cold]
-    fn outside(&self, start: usize, end: usize) -> Error {
-        Error::new(
-            ErrorKind::Invalid,
-            format!("elements {start}..{end} of an array of {}", self.cells.len()),
-        )
-    }
-
-    /// The element now.
-    ///
-    /// # Errors
-    /// `Invalid` when there is no such element; so for all that follow.
-    #[inline]
-    pub fn load(&self, index: usize) -> Result<T> {
-        Ok(T::load(self.cell(index)?, Ordering::Acquire))
-    }
-
-    /// Replaces the element.
-    ///
-    /// # Errors
-    /// `Invalid`.
-    #[inline]
-    pub fn store(&self, index: usize, value: T) -> Result<()> {
-        T::store(self.cell(index)?, value, Ordering::Release);
-        Ok(())
-    }
-
-    /// Replaces the element, and returns the one before.
-    ///
-    /// # Errors
-    /// `Invalid`.
-    #[inline]
-    pub fn swap(&self, index: usize, value: T) -> Result<T> {
-        Ok(T::swap(self.cell(index)?, value))
-    }
-
-    /// Replaces the element if it is `current`; the inner result is as in std's atomics.
-    ///
-    /// # Errors
-    /// `Invalid`.
-    #[inline]
-    pub fn compare_exchange(
-        &self,
-        index: usize,
-        current: T,
-        new: T,
-    ) -> Result<std::result::Result<T, T>> {
-        Ok(T::compare_exchange(self.cell(index)?, current, new))
-    }
-
-    /// Replaces the element by `change` of it; returns the one before. `change` may run several times.
-    ///
-    /// # Errors
-    /// `Invalid`.
-    #[inline]
-    pub fn update(&self, index: usize, change: impl FnMut(T) -> T) -> Result<T> {
-        Ok(update::<T>(self.cell(index)?, change))
-    }
-
-    /// Copies `elements` in, from element `start` on.
-    ///
-    /// # Errors
-    /// `Invalid` when they reach past the end; nothing is copied then.
-    pub fn copy_from_slice(&self, start: usize, elements: &[T]) -> Result<()> {
-        for (cell, &element) in self.range(start, elements.len())?.iter().zip(elements) {
-            T::store(cell, element, Ordering::Release);
-        }
-        Ok(())
-    }
-
-    /// Copies elements out, from element `start` on, as many as `elements` holds.
-    ///
-    /// # Errors
-    /// `Invalid` when they reach past the end; nothing is copied then.
-    pub fn copy_to_slice(&self, start: usize, elements: &mut [T]) -> Result<()> {
-        let cells = self.range(start, elements.len())?;
-        for (element, cell) in elements.iter_mut().zip(cells) {
-            *element = T::load(cell, Ordering::Acquire);
-        }
-        Ok(())
-    }
-
-    /// A copy of all elements.
-    #[must_use]
-    pub fn to_vec(&self) -> Vec<T> {
-        self.iter().collect()
-    }
-
-    /// Sets the elements of `range` to `value`.
-    ///
-    /// # Errors
-    /// `Invalid` when it reaches past the end; nothing is set then.
-    pub fn fill(&self, range: Range<usize>, value: T) -> Result<()> {
-        for cell in self.range(range.start, range.len())? {
-            T::store(cell, value, Ordering::Release);
-        }
-        Ok(())
-    }
-
-    /// The elements one after another, each as it is when its turn comes.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = T> + '_ {
-        self.cells.iter().map(|cell| T::load(cell, Ordering::Acquire))
     }
 
     /// Takes the array's lock, as Python's `get_lock()`. It keeps out who takes it too, nobody else.
@@ -290,76 +164,19 @@ impl<T: Scalar> Array<T> {
     }
 }
 
-impl<T: Number> Array<T> {
-    /// Adds to the element (integers wrap), and returns it as it was before.
-    ///
-    /// # Errors
-    /// `Invalid`.
-    #[inline]
-    pub fn fetch_add(&self, index: usize, value: T) -> Result<T> {
-        Ok(T::fetch_add(self.cell(index)?, value))
-    }
+/// An array is used as all its elements.
+impl<T: Scalar> std::ops::Deref for Array<T> {
+    // Neither Clone nor Copy: a reference cannot outlive the array, and with it the mapping.
+    type Target = Elements<'static, T>;
 
-    /// Subtracts from the element (integers wrap), and returns it as it was before.
-    ///
-    /// # Errors
-    /// `Invalid`.
-    #[inline]
-    pub fn fetch_sub(&self, index: usize, value: T) -> Result<T> {
-        Ok(T::fetch_sub(self.cell(index)?, value))
-    }
-
-    /// Keeps the smaller, and returns the element as it was before.
-    ///
-    /// # Errors
-    /// `Invalid`.
-    #[inline]
-    pub fn fetch_min(&self, index: usize, value: T) -> Result<T> {
-        Ok(T::fetch_min(self.cell(index)?, value))
-    }
-
-    /// Keeps the greater, and returns the element as it was before.
-    ///
-    /// # Errors
-    /// `Invalid`.
-    #[inline]
-    pub fn fetch_max(&self, index: usize, value: T) -> Result<T> {
-        Ok(T::fetch_max(self.cell(index)?, value))
-    }
-}
-
-impl<T: Bits> Array<T> {
-    /// Keeps the bits that are in both, and returns the element as it was before.
-    ///
-    /// # Errors
-    /// `Invalid`.
-    #[inline]
-    pub fn fetch_and(&self, index: usize, value: T) -> Result<T> {
-        Ok(T::fetch_and(self.cell(index)?, value))
-    }
-
-    /// Keeps the bits that are in either, and returns the element as it was before.
-    ///
-    /// # Errors
-    /// `Invalid`.
-    #[inline]
-    pub fn fetch_or(&self, index: usize, value: T) -> Result<T> {
-        Ok(T::fetch_or(self.cell(index)?, value))
-    }
-
-    /// Keeps the bits that are in one of the two, and returns the element as it was before.
-    ///
-    /// # Errors
-    /// `Invalid`.
-    #[inline]
-    pub fn fetch_xor(&self, index: usize, value: T) -> Result<T> {
-        Ok(T::fetch_xor(self.cell(index)?, value))
+    fn deref(&self) -> &Self::Target {
+        &self.elements
     }
 }
 
 impl<T: Scalar> std::fmt::Debug for Array<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
+        self.elements.fmt(f)
     }
 }
 

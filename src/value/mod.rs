@@ -2,10 +2,12 @@
 
 pub(crate) mod array;
 pub(crate) mod atomic;
+pub(crate) mod elements;
 pub(crate) mod latest;
 pub(crate) mod scalar;
 
 pub use array::{Array, LockedArray};
 pub use atomic::{LockedValue, Value};
+pub use elements::Elements;
 pub use latest::{Content, Latest, LatestClaim, LatestOptions, LatestReader, LatestWrite};
 pub use scalar::{Bits, Number, Scalar};

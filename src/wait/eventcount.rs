@@ -92,7 +92,18 @@ impl EventCount {
         }
     }
 
-    /// The same behind a change that was a plain store, for sleepers that [wait quietly](wait_quietly_for). Says
+    /// As [`notify`](Self::notify), but wakes all if the flag is up.
+    #[inline]
+    pub(crate) fn notify_all_if_flagged(&self, count: u32) {
+        after_change();
+        // SeqCst: E1, pairs with `announce`.
+        let seen = self.0.load(Ordering::SeqCst);
+        if seen & SLEEPERS != 0 {
+            self.wake(if seen & FLAG != 0 { u32::MAX } else { count });
+        }
+    }
+
+    /// As [`notify`](Self::notify) behind a change that was a plain store, for sleepers that [wait quietly](wait_quietly_for). Says
     /// whether the flag is up.
     #[inline(always)]
     pub(crate) fn notify_quietly(&self, count: u32) -> bool {
@@ -177,16 +188,18 @@ impl Spin {
     const LEAST: u32 = 8;
     const MOST: u32 = 400;
 
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(Cell::new(64), Cell::new(0))
     }
 
+    /// None in the models: each look of a loop there is an order of the threads to be explored.
     fn rounds(&self) -> u32 {
-        if more_than_one_cpu() { self.0.get() } else { 0 }
+        if !cfg!(loom) && more_than_one_cpu() { self.0.get() } else { 0 }
     }
 
     fn yields(&self) -> u32 {
         match self.1.get() {
+            _ if cfg!(loom) => 0,
             0 => YIELDS,
             without => {
                 self.1.set(without - 1);

@@ -2,7 +2,7 @@
 
 use crate::board::{Board, Fault};
 use crate::probe::Random;
-use mpshm::{Error, ErrorKind, LockError, PopError, PushError};
+use mpshm::{AcquireError, Error, ErrorKind, LockError, PopError, PushError};
 use std::time::Duration;
 
 /// Errors of every call.
@@ -19,7 +19,7 @@ macro_rules! says {
         }
     )*};
 }
-says!(Error; PopError; PushError<V>, V; LockError<G>, G);
+says!(Error; AcquireError; PopError; PushError<V>, V; LockError<G>, G);
 
 impl Says for ErrorKind {
     fn kind(&self) -> ErrorKind {

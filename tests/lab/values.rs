@@ -1,13 +1,19 @@
 //! Values: an addition has happened or it has not.
 
 use super::lab::view::View;
-use super::lab::{Check, Failure, Scenario, demand};
+use super::lab::{Check, DENSE, Failure, Mode, Scenario, demand};
+use super::wakes::Sleeper;
 use mpshm::{Array, Segment, Value};
+use std::time::Duration;
 
 const BEFORE: u64 = 5;
 /// How often others add while the child is stopped.
 const OTHERS: u64 = 3;
 const INDEX: usize = 2;
+/// One, in either half.
+const WIDE: u128 = 1 << 64 | 1;
+/// Far beyond the end of a slice.
+const PATIENT: Duration = Duration::from_secs(6);
 
 /// What is added to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +26,10 @@ pub enum Kind {
     Update,
     /// An element of an `Array<i32>`.
     Element,
+    /// `Value<u128>`: a compare-exchange of two words.
+    Wide,
+    /// A waitable `Value<u64>`, for which another process sleeps.
+    Waitable,
 }
 
 /// One addition.
@@ -33,7 +43,10 @@ pub struct World {
     pub integer: Value<u64>,
     float: Value<f64>,
     array: Array<i32>,
+    wide: Value<u128>,
+    waitable: Value<u64>,
     view: View,
+    sleeper: Option<Sleeper>,
 }
 
 impl Added {
@@ -47,7 +60,16 @@ impl Added {
             Kind::Float => world.float.fetch_add(1.0) as u64,
             Kind::Update => world.integer.update(|value| value + 1),
             Kind::Element => world.array.fetch_add(INDEX, 1).expect("inside") as u64,
+            Kind::Wide => (world.wide.fetch_add(WIDE) / WIDE) as u64,
+            Kind::Waitable => world.waitable.fetch_add(1),
         }
+    }
+
+    /// Who waits for an addition learns of one.
+    fn told(&self, world: &World) -> Result<(), Failure> {
+        let Some(sleeper) = &world.sleeper else { return Ok(()) };
+        let brought = sleeper.soon("it was added to")?;
+        demand(brought > BEFORE, Check::Lost, || format!("the waiter answered {brought}"))
     }
 
     fn read(&self, world: &World) -> u64 {
@@ -55,6 +77,8 @@ impl Added {
             Kind::Integer | Kind::Update => world.integer.load(),
             Kind::Float => world.float.load() as u64,
             Kind::Element => world.array.load(INDEX).expect("inside") as u64,
+            Kind::Wide => (world.wide.load() / WIDE) as u64,
+            Kind::Waitable => world.waitable.load(),
         }
     }
 }
@@ -68,17 +92,29 @@ impl Scenario for Added {
             Kind::Float => "fetch_add/Value<f64>",
             Kind::Update => "update/Value<u64>",
             Kind::Element => "fetch_add/Array<i32>",
+            Kind::Wide => "fetch_add/Value<u128>",
+            Kind::Waitable => "fetch_add/Value<u64>/a waiter asleep",
         }
         .to_owned()
     }
 
     fn setup(&self) -> Result<World, Failure> {
         let lab = |error: mpshm::Error| Failure::new(Check::Lab, error.to_string());
-        let options = Segment::options().participants(6).objects(3);
+        let options = Segment::options().participants(6).objects(5);
         let segment = options.anonymous(8192).map_err(lab)?;
         let array = Array::create(segment.at("array"), INDEX + 2).map_err(lab)?;
         array.store(INDEX, BEFORE as i32).map_err(lab)?;
+        let waitable = Value::create_waitable(segment.at("waitable"), BEFORE).map_err(lab)?;
+        let sleeper = (self.kind == Kind::Waitable).then(|| {
+            Sleeper::start(|| {
+                let more = waitable.wait_until_timeout(PATIENT, |value| value > BEFORE);
+                more.expect("nobody cancels").unwrap_or(0)
+            })
+        });
         Ok(World {
+            wide: Value::create(segment.at("wide"), u128::from(BEFORE) * WIDE).map_err(lab)?,
+            waitable,
+            sleeper,
             integer: Value::create(segment.at("integer"), BEFORE).map_err(lab)?,
             float: Value::create(segment.at("float"), BEFORE as f64).map_err(lab)?,
             array,
@@ -100,12 +136,21 @@ impl Scenario for Added {
     fn survive(&self, world: &mut World) -> Result<u64, Failure> {
         let found = self.read(world);
         demand((BEFORE..=BEFORE + 1).contains(&found), Check::Content, || format!("{found}"))?;
+        if found > BEFORE {
+            self.told(world)?;
+        }
         let old = self.add(world);
+        self.told(world)?;
         let new = self.read(world);
         demand(old == found && new == found + 1, Check::Cycle, || {
             format!("{found}, then {old} before and {new} after one more")
         })?;
         Ok(found - BEFORE)
+    }
+
+    /// Many a trial with a sleeper waits for the end of a slice.
+    fn dense(&self, _: Mode) -> usize {
+        if self.kind == Kind::Waitable { 300 } else { DENSE }
     }
 
     fn stages(&self) -> Vec<u64> {
@@ -120,6 +165,7 @@ impl Scenario for Added {
             let old = self.add(world);
             demand(old == found + step, Check::Blocked, || format!("{old} at step {step}"))?;
         }
+        self.told(world)?;
         Ok(found - BEFORE)
     }
 
