@@ -44,6 +44,8 @@ mod crew;
 mod damage;
 #[path = "hostile/guard.rs"]
 mod guard;
+#[path = "hostile/latest.rs"]
+mod latest;
 #[path = "hostile/layout.rs"]
 mod layout;
 #[path = "hostile/locks.rs"]
@@ -118,6 +120,7 @@ fn kinds() -> Vec<(&'static str, Run)> {
         of::<locks::Arrays>(),
         of::<locks::Mutexes>(),
         of::<signals::Signals>(),
+        of::<latest::Latests>(),
         of::<c::CQueue<c::InSlots>>(),
         of::<c::CQueue<c::InBlocks>>(),
         of::<c::CQueue<c::OfMessages>>(),
