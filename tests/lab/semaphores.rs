@@ -330,7 +330,7 @@ impl Scenario for Permitted {
 
     /// Many a trial with a sleeper waits for the end of a slice.
     fn dense(&self, _: Mode) -> usize {
-        if self.op == Op::ReleaseForSleeper { 100 } else { DENSE }
+        if self.op == Op::ReleaseForSleeper { 300 } else { DENSE }
     }
 
     fn stages(&self) -> Vec<u64> {
