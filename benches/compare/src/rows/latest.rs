@@ -24,13 +24,17 @@ pub fn against_memcpy() -> Row {
                 let latest = Latest::<Page>::with_options(&options)?;
                 let mut reader = latest.reader()?;
                 let mut last = 0;
-                read(work, |number| drop(latest.store(&std::hint::black_box([number; 512]))), move || {
-                    let page = reader.load().expect("a value");
-                    std::hint::black_box(&page);
-                    assert!(page[0] == page[511] && page[0] >= last, "torn, or gone back");
-                    last = page[0];
-                    page[0]
-                })
+                read(
+                    work,
+                    |number| drop(latest.store(&std::hint::black_box([number; 512]))),
+                    move || {
+                        let page = reader.load().expect("a value");
+                        std::hint::black_box(&page);
+                        assert!(page[0] == page[511] && page[0] >= last, "torn, or gone back");
+                        last = page[0];
+                        page[0]
+                    },
+                )
             },
             Ok(|work| {
                 let bare = Shared::new(Bare(UnsafeCell::new([0; 512])))?;

@@ -4,6 +4,7 @@ mod fetch_add;
 mod in_place;
 mod latency;
 mod latest;
+mod locks;
 mod mpmc;
 mod pool_map;
 mod repair;
@@ -22,6 +23,7 @@ pub fn all() -> Vec<Row> {
     rows.extend(mpmc::rows());
     rows.extend([in_place::against_boost(), in_place::against_memory()]);
     rows.push(latest::against_memcpy());
+    rows.extend(locks::rows());
     rows.extend([system_calls::of_push(), repair::of_a_large_queue(), pool_map::against_python()]);
     rows
 }

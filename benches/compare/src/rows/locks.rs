@@ -1,0 +1,175 @@
+//! Lock, add, unlock: alone, from two processes, from eight; against pthread's robust mutex and std's.
+
+use crate::measure::{Row, Side, Sides, Unit, Work, sides};
+use crate::python::Python;
+use crate::shared::Shared;
+use crate::{Result, cpu, crew};
+use mpshm::{Mutex, Value};
+use std::cell::UnsafeCell;
+use std::sync::Mutex as StdMutex;
+
+pub fn rows() -> Vec<Row> {
+    vec![
+        against_pthread("mutex_alone_vs_pthread", 1, 1.3),
+        against_std(),
+        against_pthread("mutex_2p_vs_pthread", 2, 1.0),
+        against_pthread("mutex_8p_vs_pthread", 8, 1.0),
+        against_python(),
+    ]
+}
+
+fn against_pthread(id: &'static str, members: u64, target: f64) -> Row {
+    Row {
+        id,
+        unit: Unit::Nanoseconds,
+        peer_name: "pthread_mutex, shared between processes, robust",
+        target,
+        work: Work::Grains(1000 * members),
+        prepare: sides(
+            move |work| {
+                let mutex = Mutex::new(0u64)?;
+                let add = || {
+                    let mut guard = mutex.lock().expect("nobody died");
+                    let sum = guard.get() + 1;
+                    guard.set(sum);
+                };
+                let seconds = adding(members, work, add)?;
+                check(work, mutex.lock().map_err(mpshm::Error::from)?.get(), seconds)
+            },
+            Ok(move |work| {
+                let robust = Robust::new()?;
+                let seconds = adding(members, work, || robust.add())?;
+                check(work, robust.sum(), seconds)
+            }),
+        ),
+    }
+}
+
+fn against_std() -> Row {
+    Row {
+        id: "mutex_alone_vs_std",
+        unit: Unit::Nanoseconds,
+        peer_name: "std::sync::Mutex, threads",
+        target: 1.0,
+        work: Work::Grains(1000),
+        prepare: sides(
+            |work| {
+                let mutex = Mutex::new(0u64)?;
+                let add = || {
+                    let mut guard = mutex.lock().expect("nobody died");
+                    let sum = guard.get() + 1;
+                    guard.set(sum);
+                };
+                let seconds = adding(1, work, add)?;
+                check(work, mutex.lock().map_err(mpshm::Error::from)?.get(), seconds)
+            },
+            Ok(|work| {
+                let mutex = Shared::new(StdMutex::new(0u64))?;
+                let add = || *std::hint::black_box(&*mutex).lock().expect("nobody panicked") += 1;
+                let seconds = adding(1, work, add)?;
+                let sum = *mutex.lock().map_err(|error| error.to_string())?;
+                check(work, sum, seconds)
+            }),
+        ),
+    }
+}
+
+/// The program of the tutorials: five processes count under the value's lock.
+fn against_python() -> Row {
+    const MEMBERS: u64 = 5;
+    Row {
+        id: "locked_add_5p_vs_python",
+        unit: Unit::Nanoseconds,
+        peer_name: "Python multiprocessing.Value under get_lock(), 5 processes",
+        target: 25.0,
+        work: Work::Grains(1000 * MEMBERS),
+        prepare: Box::new(|| {
+            let ours = |work| {
+                let value = Value::<i64>::new(0)?;
+                let add = || {
+                    let mut locked = value.lock().expect("nobody died");
+                    locked.set(locked.get() + 1);
+                };
+                let seconds = adding(MEMBERS, work, add)?;
+                check(work, value.load() as u64, seconds)
+            };
+            let peer = Python::start("locked_add.py").map(|mut python| -> Side {
+                Box::new(move |work| {
+                    let (seconds, sum) = python.round(work)?;
+                    check(work, sum, seconds)
+                })
+            });
+            Ok(Sides { ours: Box::new(ours), peer: peer.map_err(|error| error.to_string()) })
+        }),
+    }
+}
+
+/// Adds `work` times in all, in so many processes on two cores.
+fn adding(members: u64, work: u64, add: impl Fn()) -> Result<f64> {
+    let (first, second) = cpu::pair();
+    let cpus: Vec<usize> =
+        (0..members).map(|index| if index % 2 == 0 { second } else { first }).collect();
+    let round = crew::processes(&cpus, |gate| {
+        add();
+        gate.pass();
+        for _ in 1..work / members {
+            add();
+        }
+        0
+    })?;
+    Ok(round.seconds)
+}
+
+fn check(work: u64, found: u64, seconds: f64) -> Result<f64> {
+    if found != work {
+        return Err(format!("{found} after adding 1 for {work} times").into());
+    }
+    Ok(seconds)
+}
+
+/// A sum under a mutex of the C library's.
+struct Robust(Shared<Guarded>);
+
+#[repr(align(128))]
+struct Guarded {
+    mutex: UnsafeCell<libc::pthread_mutex_t>,
+    sum: UnsafeCell<u64>,
+}
+// SAFETY: the mutex is made for this, and the sum is touched under it.
+unsafe impl Sync for Guarded {}
+
+impl Robust {
+    fn new() -> Result<Self> {
+        // SAFETY: all zeros are a valid pthread_mutex_t and attribute, which are initialised below.
+        let guarded = Shared::new(Guarded {
+            mutex: UnsafeCell::new(unsafe { std::mem::zeroed() }),
+            sum: UnsafeCell::new(0),
+        })?;
+        // SAFETY: valid places, initialised in this order; nobody else knows them yet.
+        let failed = unsafe {
+            let mut attributes: libc::pthread_mutexattr_t = std::mem::zeroed();
+            libc::pthread_mutexattr_init(&raw mut attributes)
+                | libc::pthread_mutexattr_setpshared(
+                    &raw mut attributes,
+                    libc::PTHREAD_PROCESS_SHARED,
+                )
+                | libc::pthread_mutexattr_setrobust(&raw mut attributes, libc::PTHREAD_MUTEX_ROBUST)
+                | libc::pthread_mutex_init(guarded.mutex.get(), &raw const attributes)
+        };
+        if failed == 0 { Ok(Self(guarded)) } else { Err(format!("pthread_mutex: {failed}").into()) }
+    }
+
+    fn add(&self) {
+        // SAFETY: an initialised mutex, locked and unlocked by this thread; the sum in between.
+        unsafe {
+            assert_eq!(libc::pthread_mutex_lock(self.0.mutex.get()), 0);
+            *self.0.sum.get() += 1;
+            libc::pthread_mutex_unlock(self.0.mutex.get());
+        }
+    }
+
+    fn sum(&self) -> u64 {
+        // SAFETY: all who add have ended.
+        unsafe { *self.0.sum.get() }
+    }
+}
