@@ -725,6 +725,17 @@ int mpshm_mutex_create(const struct mpshm_segment_t *segment,
                        size_t align,
                        struct mpshm_mutex_t **mutex);
 
+// Makes a mutex that its owner, a thread, may lock up to 65535 times, and has to unlock as often; it is that for
+// everybody who opens it. Else as mpshm_mutex_create(). Who gets it after EOWNERDEAD holds it once, and is told so at
+// each lock until mpshm_mutex_mark_consistent().
+MPSHM_MUST_USE
+int mpshm_mutex_create_recursive(const struct mpshm_segment_t *segment,
+                                 const char *name,
+                                 uint32_t type_code,
+                                 size_t size,
+                                 size_t align,
+                                 struct mpshm_mutex_t **mutex);
+
 // Opens a mutex whose data have that type, size and alignment.
 MPSHM_MUST_USE
 int mpshm_mutex_open(const struct mpshm_segment_t *segment,
@@ -743,14 +754,28 @@ int mpshm_mutex_open_or_create(const struct mpshm_segment_t *segment,
                                size_t align,
                                struct mpshm_mutex_t **mutex);
 
+// Opens a mutex, or makes a recursive one. One that is there stays what it is.
+MPSHM_MUST_USE
+int mpshm_mutex_open_or_create_recursive(const struct mpshm_segment_t *segment,
+                                         const char *name,
+                                         uint32_t type_code,
+                                         size_t size,
+                                         size_t align,
+                                         struct mpshm_mutex_t **mutex);
+
+// Whether the mutex was made recursive.
+MPSHM_MUST_USE int mpshm_mutex_is_recursive(const struct mpshm_mutex_t *mutex, bool *is_recursive);
+
 // Closes the handle; NULL is a no-op. A lock that is held through it stays held.
 void mpshm_mutex_close(struct mpshm_mutex_t *mutex);
 
 // Locks; as mpshm_value_lock(): 0, EOWNERDEAD (held), ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT,
-// EDEADLOCK, EINTERRUPTED.
-MPSHM_MUST_USE int mpshm_mutex_lock(const struct mpshm_mutex_t *mutex, int64_t timeout_ns);
+// EDEADLOCK (this thread holds it, and it is not recursive), ELIMIT (it is, and held 65535 times), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_mutex_lock(const struct mpshm_mutex_t *mutex,
+                     int64_t timeout_ns);
 
-// Unlocks. ENOTOWNER when this thread of this process does not hold the lock.
+// Unlocks, a recursive one once. ENOTOWNER when this thread of this process does not hold the lock.
 MPSHM_MUST_USE int mpshm_mutex_unlock(const struct mpshm_mutex_t *mutex);
 
 // Says that the data are whole again after EOWNERDEAD; unlocked without it, the mutex is lost. ENOTOWNER

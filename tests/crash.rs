@@ -289,6 +289,9 @@ impl Jobs {
                 self.run(Locked::new(op, state));
             }
         }
+        for state in [State::Free, State::Dead] {
+            self.run(Locked::recursive(Lock::Add, state));
+        }
         use values::{Added, Kind};
         for kind in [Kind::Integer, Kind::Float, Kind::Update, Kind::Element] {
             self.run(Added::new(kind));

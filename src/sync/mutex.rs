@@ -8,7 +8,8 @@ use crate::os::fork;
 use crate::segment::Segment;
 use crate::segment::directory::ObjectKind;
 use crate::segment::place::{Object, Place, Plan};
-use crate::sync::raw_mutex::{Doubt, LockError, Locked, Mark, RawMutex};
+use crate::sync::lock_error::LockError;
+use crate::sync::raw_mutex::{Doubt, Locked, Mark, RawMutex};
 use std::marker::PhantomData;
 
 /// A plain value of any size, and the lock that guards it, in shared memory.
@@ -17,6 +18,8 @@ use std::marker::PhantomData;
 /// [`LockError::OwnerDead`] with the lock held, at once; who is asleep learns of it within 80 ms. A
 /// stopped owner keeps the lock. **A panic** unlocks, without a mark: the data may be half-changed.
 /// **Forks.** A guard belongs to the process that locked; its copy in a forked child does nothing.
+/// **Locking again.** A thread that locks what it holds gets [`LockError::Deadlock`], unless the mutex was made
+/// [recursive](Mutex::recursive).
 ///
 /// ```standalone_crate
 /// use mpshm::{Mutex, Process};
@@ -60,6 +63,14 @@ fn check_align<T>() -> Result<()> {
     Ok(())
 }
 
+/// What else than the data a new mutex holds.
+fn prepare(region: Region, recursive: bool) -> Result<()> {
+    if recursive {
+        region.one::<RawMutex>(0)?.make_recursive();
+    }
+    Ok(())
+}
+
 /// Where the data begin, after the lock.
 fn data_offset<T>() -> u64 {
     (size_of::<RawMutex>() as u64).next_multiple_of(align_of::<T>() as u64)
@@ -74,15 +85,51 @@ impl<T: Pod> Mutex<T> {
         Self::create(Place::ANONYMOUS, value)
     }
 
+    /// An anonymous mutex that its owner, a thread, may lock up to 65,535 times; who else wants it waits until it was
+    /// unlocked as often.
+    ///
+    /// Each guard reads and replaces the value by copy, so that several in one thread do not get in each other's way.
+    /// Who gets it after an owner's death holds it once, and is told of that at each lock until the data are
+    /// [marked as consistent](MutexGuard::mark_consistent).
+    ///
+    /// ```
+    /// let mutex = mpshm::Mutex::recursive(1u64)?;
+    /// let outer = mutex.lock().unwrap();
+    /// let mut inner = mutex.lock().unwrap();
+    /// inner.set(2);
+    /// drop(inner);
+    /// assert_eq!(outer.get(), 2);
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn recursive(value: T) -> Result<Self> {
+        Self::create_recursive(Place::ANONYMOUS, value)
+    }
+
     /// Makes a mutex at `place`: a name, or [`segment.at(name)`](Segment::at).
     ///
     /// # Errors
     /// `Exists`; `Invalid`; `NoSpace`; `Limit`.
     pub fn create<'a>(place: impl Into<Place<'a>>, value: T) -> Result<Self> {
+        Self::make(place.into(), value, false)
+    }
+
+    /// Makes a [recursive](Self::recursive) mutex at `place`; it is that for everybody who opens it.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_recursive<'a>(place: impl Into<Place<'a>>, value: T) -> Result<Self> {
+        Self::make(place.into(), value, true)
+    }
+
+    fn make(place: Place<'_>, value: T, recursive: bool) -> Result<Self> {
         check_align::<T>()?;
         let plan =
             Plan { kind: ObjectKind::Mutex, item: TypeTag::of::<T>(), length: Self::size_for() };
-        let object = place.into().create(plan, |region| {
+        let object = place.create(plan, |region| {
+            prepare(region, recursive)?;
             let bytes = bytemuck::bytes_of(&value);
             let data = region.slice(data_offset::<T>(), bytes.len() as u64)?;
             // SAFETY: inside the extent, which nobody else sees yet.
@@ -106,6 +153,22 @@ impl<T: Pod> Mutex<T> {
     /// Those of [`open`](Self::open) and [`create`](Self::create) but for `NotFound` and `Exists`.
     pub fn open_or_create<'a>(place: impl Into<Place<'a>>, value: T) -> Result<Self> {
         place.into().open_or_create(|place| Self::open(place), |place| Self::create(place, value))
+    }
+
+    /// Opens the mutex at `place`, or makes a recursive one with `value`. One that is there stays what it is.
+    ///
+    /// # Errors
+    /// As [`open_or_create`](Self::open_or_create).
+    pub fn open_or_create_recursive<'a>(place: impl Into<Place<'a>>, value: T) -> Result<Self> {
+        place
+            .into()
+            .open_or_create(|place| Self::open(place), |place| Self::create_recursive(place, value))
+    }
+
+    /// Whether it was made [recursive](Self::recursive).
+    #[must_use]
+    pub fn is_recursive(&self) -> bool {
+        self.raw.is_recursive()
     }
 
     /// Bytes that such a mutex needs in a segment.
@@ -174,10 +237,10 @@ pub(crate) struct ByteMutex {
 }
 
 impl ByteMutex {
-    pub(crate) fn create(place: Place<'_>, item: TypeTag) -> Result<Self> {
+    pub(crate) fn create(place: Place<'_>, item: TypeTag, recursive: bool) -> Result<Self> {
         let length = Self::offset(item) + u64::from(item.size);
         let plan = Plan { kind: ObjectKind::Mutex, item, length };
-        Self::over(place.create(plan, |_| Ok(()))?, item)
+        Self::over(place.create(plan, |region| prepare(region, recursive))?, item)
     }
 
     pub(crate) fn open(place: Place<'_>, item: TypeTag) -> Result<Self> {

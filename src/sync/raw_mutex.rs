@@ -14,8 +14,16 @@
 //! | 4–15 | the owner's slot |
 //! | 16–63 | the owner's generation (48 bits, never 0); 0 = unlocked |
 //!
+//! Unlocked and INCONSISTENT is the state in which somebody who was told of a death, and has nothing to say about
+//! the data, left the lock: the next owner is told as well.
+//!
 //! Sleepers wait on the half with bits 0 to 31. `threads_mark` and `thread` tell the owner's threads apart:
 //! they are written by the owner alone, after it locked and before it unlocks.
+//!
+//! | bits of `depth` | what |
+//! |---|---|
+//! | 0–31 | how often the owner has locked beyond the first time |
+//! | 63 | RECURSIVE: the owner may lock again; set before anybody else sees the lock |
 //!
 //! # Invariants
 //! - I1. The word changes from unlocked to owned, or from a dead owner to a new one, only by CAS.
@@ -24,6 +32,8 @@
 //! - I3. `threads_mark` is this process's and `thread` this thread only while this thread holds the lock: the
 //!   owner writes `thread`, then `threads_mark`, and clears `threads_mark` before it unlocks. What a dead owner
 //!   left there bears its own mark.
+//! - I4. The count in `depth` is the owner's, and 0 in an unlocked lock. Who takes over from a dead owner makes it 0
+//!   before it signs (I3), and so before it can lock again.
 //!
 //! # Ordering edges
 //! - E1. Locking is Acquire and unlocking Release: what was done under the lock is seen by the next
@@ -37,6 +47,7 @@
 //! | owner, after the exchange, before the wake | an open lock and sleepers | a sleeper after its slice |
 //! | woken sleeper, before its CAS | the same | the same |
 //! | who took over | INCONSISTENT with another dead owner | the next one: `OwnerDead` again |
+//! | owner, having locked several times | its count in `depth` | who takes over (I4) |
 //!
 //! # Progress
 //! Blocking by nature: a stopped owner keeps the lock. `try_lock` never waits.
@@ -50,15 +61,19 @@ use crate::layout::offset::Shared;
 use crate::os::clock::Deadline;
 use crate::os::futex::{self, Woken};
 use crate::segment::participant::Me;
+use crate::sync::lock_error::LockError;
 use crate::wait::cancel;
 use crate::wait::eventcount::SLICE;
-use std::fmt;
 
 const WAITERS: u64 = 1;
 const INCONSISTENT: u64 = 2;
 const LOST: u64 = 4;
 const FLAGS: u64 = 15;
 const UNLOCKED: u64 = 0;
+const RECURSIVE: u64 = 1 << 63;
+const DEPTH: u64 = u32::MAX as u64;
+/// How often a thread can hold a recursive lock.
+pub(crate) const DEPTH_MAX: u64 = 65_535;
 /// Looks at a taken lock before sleeping.
 const SPINS: u32 = 100;
 /// How often a word is tried to be changed while others keep changing it.
@@ -73,8 +88,8 @@ pub(crate) struct RawMutex {
     threads_mark: AtomicU64,
     /// Which of the owner's threads.
     thread: AtomicU64,
-    /// Not used.
-    reserved: AtomicU64,
+    /// See the module's layout. The count: by the owner alone.
+    depth: AtomicU64,
 }
 // SAFETY: atomics only.
 unsafe impl Shared for RawMutex {}
@@ -122,108 +137,6 @@ pub(crate) enum Locked {
     OwnerDead,
 }
 
-/// Why a lock was not got, or was got with a warning.
-///
-/// ```standalone_crate
-/// use mpshm::{LockError, Mutex, Process};
-/// let mutex = Mutex::<u64>::new(1)?;
-/// let child = Process::spawn(|| {
-///     let _guard = mutex.lock().unwrap();
-///     std::process::abort()
-/// })?;
-/// child.join()?;
-/// match mutex.lock() {
-///     Err(LockError::OwnerDead(mut guard)) => {
-///         guard.set(2); // whatever makes the data whole again
-///         guard.mark_consistent();
-///     }
-///     other => panic!("{other:?}"),
-/// }
-/// assert_eq!(mutex.lock().unwrap().get(), 2);
-/// # Ok::<(), mpshm::Error>(())
-/// ```
-#[non_exhaustive]
-pub enum LockError<G> {
-    /// The owner died; the lock is held now, by the guard inside. Make the data whole and call
-    /// `mark_consistent`; dropped without that, the lock is lost for everybody.
-    OwnerDead(G),
-    /// An owner died and the next one did not mark the data as consistent.
-    NotRecoverable,
-    /// Somebody else holds it, and the call does not wait.
-    Busy,
-    /// It was not free before the deadline.
-    TimedOut,
-    /// This thread holds it already.
-    Deadlock,
-    /// The wait was cancelled.
-    Interrupted,
-    /// This process cannot take part in the segment: see the error.
-    Failed(Error),
-}
-
-impl<G> LockError<G> {
-    /// What to decide on.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::OwnerDead(_) => ErrorKind::OwnerDead,
-            Self::NotRecoverable => ErrorKind::NotRecoverable,
-            Self::Busy => ErrorKind::Busy,
-            Self::TimedOut => ErrorKind::TimedOut,
-            Self::Deadlock => ErrorKind::Deadlock,
-            Self::Interrupted => ErrorKind::Interrupted,
-            Self::Failed(error) => error.kind(),
-        }
-    }
-
-    /// The same with another guard.
-    pub(crate) fn map<H>(self, change: impl FnOnce(G) -> H) -> LockError<H> {
-        match self {
-            Self::OwnerDead(guard) => LockError::OwnerDead(change(guard)),
-            Self::NotRecoverable => LockError::NotRecoverable,
-            Self::Busy => LockError::Busy,
-            Self::TimedOut => LockError::TimedOut,
-            Self::Deadlock => LockError::Deadlock,
-            Self::Interrupted => LockError::Interrupted,
-            Self::Failed(error) => LockError::Failed(error),
-        }
-    }
-}
-
-impl<G> fmt::Display for LockError<G> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OwnerDead(_) => {
-                "the lock's owner died; the lock is held now, its data are in doubt"
-            }
-            Self::NotRecoverable => {
-                "the lock is lost: an owner died and its data were never marked consistent"
-            }
-            Self::Busy => "the lock is held by somebody else",
-            Self::TimedOut => "the lock was not free before the deadline",
-            Self::Deadlock => "this thread holds the lock already",
-            Self::Interrupted => "the wait for the lock was cancelled",
-            Self::Failed(error) => return error.fmt(f),
-        })
-    }
-}
-
-impl<G> fmt::Debug for LockError<G> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LockError({}: {self})", self.kind().name())
-    }
-}
-
-impl<G> std::error::Error for LockError<G> {}
-
-impl<G> From<LockError<G>> for Error {
-    fn from(error: LockError<G>) -> Self {
-        match error {
-            LockError::Failed(error) => error,
-            other => Self::new(other.kind(), other.to_string()),
-        }
-    }
-}
-
 /// A number that no other thread of this process has; the same in a forked child's first thread,
 /// which is told apart by its mark.
 fn this_thread() -> u64 {
@@ -252,8 +165,34 @@ impl RawMutex {
             word: AtomicU64::new(0),
             threads_mark: AtomicU64::new(0),
             thread: AtomicU64::new(0),
-            reserved: AtomicU64::new(0),
+            depth: AtomicU64::new(0),
         }
+    }
+
+    /// Lets the owner lock again. Before anybody else sees the lock.
+    pub(crate) fn make_recursive(&self) {
+        self.depth.store(RECURSIVE, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_recursive(&self) -> bool {
+        self.depth.load(Ordering::Relaxed) & RECURSIVE != 0
+    }
+
+    /// The owner locks once more, if the lock is one of those.
+    fn deepen(&self, seen: u64) -> Result<Locked, LockError<()>> {
+        let depth = self.depth.load(Ordering::Relaxed);
+        if depth & RECURSIVE == 0 {
+            return Err(LockError::Deadlock);
+        }
+        if depth & DEPTH >= DEPTH_MAX - 1 {
+            return Err(LockError::Failed(Error::new(
+                ErrorKind::Limit,
+                format!("this thread holds the lock {DEPTH_MAX} times already"),
+            )));
+        }
+        self.depth.store(depth + 1, Ordering::Relaxed);
+        // Told again as long as nobody has said that the data are sound.
+        Ok(if seen & INCONSISTENT == 0 { Locked::Sound } else { Locked::OwnerDead })
     }
 
     /// I3: says which thread has locked.
@@ -302,11 +241,13 @@ impl RawMutex {
                 return Err(LockError::NotRecoverable);
             }
             let owner = owner(seen);
-            let (taken, locked) = if owner.0 == UNLOCKED {
+            let (taken, locked) = if owner.0 == UNLOCKED && seen & INCONSISTENT != 0 {
+                (me.0 | INCONSISTENT | waiters, Locked::OwnerDead)
+            } else if owner.0 == UNLOCKED {
                 (me.0 | waiters, Locked::Sound)
             } else if owner == me {
                 if self.is_signed(me) {
-                    return Err(LockError::Deadlock);
+                    return self.deepen(seen);
                 }
                 return Err(LockError::Busy);
             } else if doubt != Doubt::None && is_over(owner.slot(), owner.generation(), doubt) {
@@ -317,6 +258,9 @@ impl RawMutex {
             // E1: pairs with `unlock`, or with what the dead owner did last.
             if self.word.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
+                if locked == Locked::OwnerDead {
+                    self.forget_depth();
+                }
                 self.sign(me);
                 return Ok(locked);
             }
@@ -424,16 +368,40 @@ impl RawMutex {
         owner(self.word.load(Ordering::Relaxed)) == me && self.is_signed(me)
     }
 
-    /// Unlocks what this thread holds; an inconsistent lock is lost with that.
+    /// Unlocks what this thread holds, once; an inconsistent lock is lost with the last time.
     #[inline]
     pub(crate) fn unlock(&self) {
+        let depth = self.depth.load(Ordering::Relaxed);
+        if depth & DEPTH != 0 {
+            self.depth.store(depth - 1, Ordering::Relaxed);
+            return;
+        }
+        self.let_go(LOST);
+    }
+
+    #[cfg_attr(not(loom), allow(dead_code))] // for locks that only pass through this one
+    /// Unlocks what this thread holds once, and hands on what it was told: an inconsistent lock stays so.
+    pub(crate) fn hand_on_doubt(&self) {
+        self.let_go(INCONSISTENT);
+    }
+
+    /// Unlocks; an inconsistent lock is then as `doubted` says.
+    #[inline]
+    fn let_go(&self, doubted: u64) {
         self.threads_mark.store(0, Ordering::Relaxed); // I3
         let inconsistent = self.word.load(Ordering::Relaxed) & INCONSISTENT != 0;
-        let left = if inconsistent { LOST } else { UNLOCKED };
+        let left = if inconsistent { doubted } else { UNLOCKED };
         let seen = self.word.swap(left, Ordering::Release); // E1: pairs with the CAS of the next owner
         if seen & WAITERS != 0 {
-            self.wake(if inconsistent { u32::MAX } else { 1 });
+            self.wake(if left == LOST { u32::MAX } else { 1 });
         }
+    }
+
+    /// I4
+    #[cold]
+    fn forget_depth(&self) {
+        let depth = self.depth.load(Ordering::Relaxed);
+        self.depth.store(depth & RECURSIVE, Ordering::Relaxed);
     }
 
     #[cold]
@@ -569,6 +537,65 @@ mod models {
             let value = counter.value.with(|value| unsafe { *value });
             let sure = 1 + u32::from(done.flatten().is_some()) + u32::from(added.is_some());
             assert!((sure..=sure + u32::from(done.is_none())).contains(&value), "{value}");
+        });
+    }
+
+    /// Who was told of a death and has nothing to say hands that on: nobody gets the lock without a warning, and it is
+    /// not lost.
+    #[test]
+    fn doubt_is_handed_on_until_somebody_swears() {
+        explore(3, || {
+            let lock = Arc::new(RawMutex::new());
+            lock.word.store(mark(9).0, Ordering::Relaxed);
+            let other = Arc::clone(&lock);
+            let take = |lock: &RawMutex, slot| {
+                let got = lock.lock(mark(slot), Deadline::FOREVER, |slot, _, _| slot == 9);
+                got.expect("a lock that nobody loses")
+            };
+            let passes = loom::thread::spawn(move || {
+                let locked = take(&other, 2);
+                other.hand_on_doubt();
+                locked
+            });
+            let mine = take(&lock, 1);
+            lock.mark_consistent();
+            lock.unlock();
+            let theirs = passes.join().unwrap();
+            // Whoever passes does not take the warning away.
+            assert_eq!(mine, Locked::OwnerDead);
+            assert_eq!(take(&lock, 1), Locked::Sound);
+            assert!([Locked::Sound, Locked::OwnerDead].contains(&theirs));
+        });
+    }
+
+    /// Participant 9 dies while it locks twice and unlocks twice: the next owner begins at once, and is rid of the lock
+    /// after one unlock.
+    #[test]
+    fn the_depth_of_the_dead_is_forgotten() {
+        Vanish::at_every_step(2, |vanish| {
+            let lock = Arc::new(RawMutex::new());
+            lock.make_recursive();
+            let (other, vanish) = (Arc::clone(&lock), vanish.clone());
+            let nobody = |_: u32, _: u64, _: Doubt| false;
+            let dying = loom::thread::spawn(move || {
+                vanish.at(|| {
+                    other.try_lock(mark(9), nobody).ok()?;
+                    assert!(other.try_lock(mark(9), nobody).is_ok(), "its own lock");
+                    other.unlock();
+                    other.unlock();
+                    Some(())
+                })
+            });
+            if lock.try_lock(mark(2), nobody).is_ok() {
+                lock.unlock();
+            }
+            dying.join().unwrap();
+            let got = lock.lock(mark(1), Deadline::FOREVER, |slot, _, _| slot == 9);
+            if got.expect("a dead owner's lock") == Locked::OwnerDead {
+                lock.mark_consistent();
+            }
+            lock.unlock();
+            assert_eq!(lock.word.load(Ordering::Relaxed), UNLOCKED);
         });
     }
 }
