@@ -4,7 +4,7 @@
  * Generated from src/ffi; not to be edited.
  *
  * OVERVIEW
- *   Values, arrays, mutexes, queues and rings are objects in shared memory. Each is made or opened at a place:
+ *   Values, arrays, mutexes, barriers, queues and rings are objects in shared memory. Each is made or opened at a place:
  *     (NULL, NULL)        an anonymous segment of its own; forked children inherit it
  *     (NULL, "name")      a segment of its own with that name, in /dev/shm, mode 0600
  *     (segment, "name")   one of several objects of a segment
@@ -35,6 +35,7 @@
  *   |-----------------------------------------|------------------|----------------------------------|----------------|
  *   | const mpshm_segment_t, _value_t, _array_t | any            | usable                           | no             |
  *   | const mpshm_mutex_t                     | any; the owner is a thread | usable; a held lock stays the parent's | no |
+ *   | const mpshm_barrier_t                   | any; each is a party | usable; the child is another party | no |
  *   | mpshm_queue_t (const: length and so on) | one, see mpshm_queue_clone | usable; what is reserved or claimed stays the parent's (MPSHM_EFORKED) | no |
  *   | mpshm_ring_t (const: length and so on) | one, see mpshm_ring_clone | usable; producer and consumer stay the parent's (MPSHM_EBUSY), and so does what is reserved or claimed (MPSHM_EFORKED) | no |
  *   | const mpshm_process_t, _pool_t, _task_t | any              | MPSHM_EFORKED                    | no             |
@@ -175,7 +176,7 @@
 // The task was cancelled before it ended.
 #define MPSHM_ECANCELLED -82
 
-// The pool cannot run tasks any more.
+// The pool cannot run tasks any more; or the barrier was broken.
 #define MPSHM_EBROKEN -83
 
 // A panic was stopped at the boundary: a defect of the library.
@@ -252,6 +253,9 @@
 // An array of scalars in shared memory, of fixed length. Each element is atomic.
 typedef struct mpshm_array_t mpshm_array_t;
 
+// Where several processes, or threads, wait for each other.
+typedef struct mpshm_barrier_t mpshm_barrier_t;
+
 // Ends the blocking calls of a thread on purpose: they say EINTERRUPTED.
 typedef struct mpshm_canceller_t mpshm_canceller_t;
 
@@ -302,6 +306,9 @@ typedef struct mpshm_segment_options_t {
   // The group of that file, with MPSHM_SEGMENT_SET_GROUP.
   uint32_t group;
 } mpshm_segment_options_t;
+
+// What the last party to come runs before anybody goes on.
+typedef void (*mpshm_barrier_action_t)(void *context);
 
 // So many blocks for messages of up to so many bytes.
 typedef struct mpshm_queue_blocks_t {
@@ -785,6 +792,67 @@ MPSHM_MUST_USE int mpshm_mutex_mark_consistent(const struct mpshm_mutex_t *mutex
 // Where the data lie; to be touched only with the lock held, until the handle is closed. `size` may be
 // NULL.
 MPSHM_MUST_USE int mpshm_mutex_data(const struct mpshm_mutex_t *mutex, void **data, size_t *size);
+
+// Makes a barrier for 1 to 4096 parties. `timeout_ns` is how long mpshm_barrier_wait_default() waits. Place and errors as
+// mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_barrier_create(const struct mpshm_segment_t *segment,
+                         const char *name,
+                         uint32_t parties,
+                         int64_t timeout_ns,
+                         struct mpshm_barrier_t **barrier);
+
+// Opens a barrier.
+MPSHM_MUST_USE
+int mpshm_barrier_open(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       struct mpshm_barrier_t **barrier);
+
+// Opens a barrier, or makes it.
+MPSHM_MUST_USE
+int mpshm_barrier_open_or_create(const struct mpshm_segment_t *segment,
+                                 const char *name,
+                                 uint32_t parties,
+                                 int64_t timeout_ns,
+                                 struct mpshm_barrier_t **barrier);
+
+// Closes the handle; NULL is a no-op.
+void mpshm_barrier_close(struct mpshm_barrier_t *barrier);
+
+// Waits for all parties. `index`, which may be NULL, is the place in the order of coming: the last one has parties - 1.
+// EBROKEN: a party's time was over (perhaps this one's), it was cancelled or died, or somebody broke or reset the
+// barrier. EINTERRUPTED: cancelled, and the barrier broken by that.
+MPSHM_MUST_USE
+int mpshm_barrier_wait(const struct mpshm_barrier_t *barrier,
+                       int64_t timeout_ns,
+                       uint32_t *index);
+
+// The same with the time-out that the barrier was made with.
+MPSHM_MUST_USE int mpshm_barrier_wait_default(const struct mpshm_barrier_t *barrier, uint32_t *index);
+
+// Waits for all parties; if this one is the last, it runs `action(context)` before anybody goes on. When its process dies
+// in there, the barrier is broken.
+MPSHM_MUST_USE
+int mpshm_barrier_wait_with(const struct mpshm_barrier_t *barrier,
+                            int64_t timeout_ns,
+                            mpshm_barrier_action_t action,
+                            void *context,
+                            uint32_t *index);
+
+// Breaks the barrier for all who wait and all who come, until mpshm_barrier_reset(). Never waits.
+MPSHM_MUST_USE int mpshm_barrier_abort(const struct mpshm_barrier_t *barrier);
+
+// Makes the barrier as new; who waits gets EBROKEN. Never waits.
+MPSHM_MUST_USE int mpshm_barrier_reset(const struct mpshm_barrier_t *barrier);
+
+// Whether the barrier is broken.
+MPSHM_MUST_USE int mpshm_barrier_is_broken(const struct mpshm_barrier_t *barrier, bool *is_broken);
+
+// How many parties wait now.
+MPSHM_MUST_USE int mpshm_barrier_waiting(const struct mpshm_barrier_t *barrier, uint32_t *waiting);
+
+// How many parties it takes.
+MPSHM_MUST_USE int mpshm_barrier_parties(const struct mpshm_barrier_t *barrier, uint32_t *parties);
 
 // Sets the defaults: 1024 messages of up to 4096 bytes.
 MPSHM_MUST_USE int mpshm_queue_options_init(struct mpshm_queue_options_t *options);

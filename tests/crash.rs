@@ -11,6 +11,8 @@
 //! a careless queue, ring, lock, directory or attachment would do, done instead of the operation that the scenario is
 //! about.
 
+#[path = "lab/barriers.rs"]
+mod barriers;
 #[path = "lab/ends.rs"]
 mod ends;
 #[path = "lab/forms.rs"]
@@ -235,6 +237,7 @@ impl Jobs {
         self.roused(RousedLocker);
         let held = locks::Locked::new(locks::Op::Lock, locks::State::Held);
         self.asleep(held);
+        self.asleep(barriers::Met::new(barriers::Op::First));
     }
 
     fn segments(&mut self) {
@@ -291,6 +294,10 @@ impl Jobs {
         }
         for state in [State::Free, State::Dead] {
             self.run(Locked::recursive(Lock::Add, state));
+        }
+        use barriers::{Met, Op as Meet};
+        for op in [Meet::Last, Meet::GiveUp, Meet::Abort, Meet::Reset] {
+            self.run(Met::new(op));
         }
         use values::{Added, Kind};
         for kind in [Kind::Integer, Kind::Float, Kind::Update, Kind::Element] {

@@ -18,6 +18,8 @@ pub mod array;
 
 pub mod mutex;
 
+pub mod barrier;
+
 pub mod queue_options;
 
 pub mod queue;

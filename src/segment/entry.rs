@@ -24,11 +24,13 @@ pub enum ObjectKind {
     Queue = 4,
     /// A [`Ring`](crate::Ring).
     Ring = 5,
+    /// A [`Barrier`](crate::Barrier).
+    Barrier = 8,
 }
 
 impl ObjectKind {
     pub(crate) fn of(number: u32) -> Option<Self> {
-        [Self::Value, Self::Array, Self::Mutex, Self::Queue, Self::Ring]
+        [Self::Value, Self::Array, Self::Mutex, Self::Queue, Self::Ring, Self::Barrier]
             .into_iter()
             .find(|&kind| kind as u32 == number)
     }

@@ -4,6 +4,7 @@
 //! that the scenario is about, and held against the same checks, at every seventh point. A plant passes
 //! when the check that is named beside it has failed.
 
+use super::barriers::{self, Met};
 use super::ends::{self, Followed};
 use super::forms::{Blocks, Form, Wait, maybe};
 use super::lab::{Check, Lab, Mode, Options, Scenario, Sweep, Thin};
@@ -172,6 +173,13 @@ fn swears_first(world: &mut locks::World) -> u64 {
     locks::DONE
 }
 
+/// Lets the other one go, and breaks the barrier behind it.
+fn breaks_what_has_passed(world: &mut barriers::World) -> u64 {
+    world.barrier.wait().unwrap();
+    world.barrier.abort();
+    barriers::PASSED
+}
+
 /// Leaves, and says that everybody has.
 fn ends_the_stream(world: &mut ends::World<Blocks>) -> u64 {
     Blocks::close(&world.queue).unwrap();
@@ -269,6 +277,8 @@ pub fn run(lab: &Lab) {
     ] {
         test(name, Kill, check, caught(&sample, &scenario, Kill, check));
     }
+    let broken = Met { plant: Some(breaks_what_has_passed), ..Met::new(barriers::Op::Last) };
+    test("broken behind its pass", Kill, Outcome, caught(&sample, &broken, Kill, Outcome));
     let mut leaves = Followed::<Blocks>::new(ends::Op::Leave, ends::Other::Stays);
     leaves.plant = Some(ends_the_stream);
     test("the stream ended", Kill, Outcome, caught(&sample, &leaves, Kill, Outcome));
