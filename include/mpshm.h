@@ -4,7 +4,7 @@
  * Generated from src/ffi; not to be edited.
  *
  * OVERVIEW
- *   Values, arrays, mutexes, barriers, queues and rings are objects in shared memory. Each is made or opened at a place:
+ *   Values, arrays, locks, barriers, queues and rings are objects in shared memory. Each is made or opened at a place:
  *     (NULL, NULL)        an anonymous segment of its own; forked children inherit it
  *     (NULL, "name")      a segment of its own with that name, in /dev/shm, mode 0600
  *     (segment, "name")   one of several objects of a segment
@@ -35,6 +35,7 @@
  *   |-----------------------------------------|------------------|----------------------------------|----------------|
  *   | const mpshm_segment_t, _value_t, _array_t | any            | usable                           | no             |
  *   | const mpshm_mutex_t                     | any; the owner is a thread | usable; a held lock stays the parent's | no |
+ *   | const mpshm_rwlock_t                    | any; the owner is a thread | usable; what is held stays the parent's | no |
  *   | const mpshm_barrier_t                   | any; each is a party | usable; the child is another party | no |
  *   | mpshm_queue_t (const: length and so on) | one, see mpshm_queue_clone | usable; what is reserved or claimed stays the parent's (MPSHM_EFORKED) | no |
  *   | mpshm_ring_t (const: length and so on) | one, see mpshm_ring_clone | usable; producer and consumer stay the parent's (MPSHM_EBUSY), and so does what is reserved or claimed (MPSHM_EFORKED) | no |
@@ -281,6 +282,9 @@ typedef struct mpshm_queue_t mpshm_queue_t;
 // for its arguments is none. A handle is used by one thread at a time; mpshm_ring_clone() gives another. It works on
 // both sides of a fork.
 typedef struct mpshm_ring_t mpshm_ring_t;
+
+// A lock in shared memory that many may hold to read, or one to write, and the bytes that it guards.
+typedef struct mpshm_rwlock_t mpshm_rwlock_t;
 
 // A mapped segment. Objects keep it mapped, so it may be closed before them.
 typedef struct mpshm_segment_t mpshm_segment_t;
@@ -792,6 +796,64 @@ MPSHM_MUST_USE int mpshm_mutex_mark_consistent(const struct mpshm_mutex_t *mutex
 // Where the data lie; to be touched only with the lock held, until the handle is closed. `size` may be
 // NULL.
 MPSHM_MUST_USE int mpshm_mutex_data(const struct mpshm_mutex_t *mutex, void **data, size_t *size);
+
+// Makes a read-write lock. Data as for mpshm_mutex_create(), place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_rwlock_create(const struct mpshm_segment_t *segment,
+                        const char *name,
+                        uint32_t type_code,
+                        size_t size,
+                        size_t align,
+                        struct mpshm_rwlock_t **rwlock);
+
+// Opens a read-write lock whose data have that type, size and alignment.
+MPSHM_MUST_USE
+int mpshm_rwlock_open(const struct mpshm_segment_t *segment,
+                      const char *name,
+                      uint32_t type_code,
+                      size_t size,
+                      size_t align,
+                      struct mpshm_rwlock_t **rwlock);
+
+// Opens a read-write lock, or makes it.
+MPSHM_MUST_USE
+int mpshm_rwlock_open_or_create(const struct mpshm_segment_t *segment,
+                                const char *name,
+                                uint32_t type_code,
+                                size_t size,
+                                size_t align,
+                                struct mpshm_rwlock_t **rwlock);
+
+// Closes the handle; NULL is a no-op. What is held through it stays held.
+void mpshm_rwlock_close(struct mpshm_rwlock_t *rwlock);
+
+// Locks to read, as one of many: 0, EOWNERDEAD (held; a writer died, and none has marked the data as consistent since),
+// ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT, EDEADLOCK (this thread writes), ELIMIT (this process reads 65535 times),
+// EINTERRUPTED. A thread that reads may read again, and ends each reading.
+MPSHM_MUST_USE
+int mpshm_rwlock_read_lock(const struct mpshm_rwlock_t *rwlock,
+                           int64_t timeout_ns);
+
+// Ends a reading. ENOTOWNER when this thread of this process does not read.
+MPSHM_MUST_USE int mpshm_rwlock_read_unlock(const struct mpshm_rwlock_t *rwlock);
+
+// Locks to write, alone: 0, EOWNERDEAD (held), ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT, EDEADLOCK (this thread reads
+// or writes), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_rwlock_write_lock(const struct mpshm_rwlock_t *rwlock,
+                            int64_t timeout_ns);
+
+// Ends a writing. ENOTOWNER when this thread of this process does not write.
+MPSHM_MUST_USE int mpshm_rwlock_write_unlock(const struct mpshm_rwlock_t *rwlock);
+
+// Says that the data are whole again after EOWNERDEAD; a writer that unlocks without it loses the lock. ENOTOWNER when this
+// thread does not write.
+MPSHM_MUST_USE
+int mpshm_rwlock_mark_consistent(const struct mpshm_rwlock_t *rwlock);
+
+// Where the data lie; to be touched only with the lock held, until the handle is closed. `size` may be
+// NULL.
+MPSHM_MUST_USE int mpshm_rwlock_data(const struct mpshm_rwlock_t *rwlock, void **data, size_t *size);
 
 // Makes a barrier for 1 to 4096 parties. `timeout_ns` is how long mpshm_barrier_wait_default() waits. Place and errors as
 // mpshm_value_create().

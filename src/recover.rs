@@ -10,6 +10,7 @@
 //! | Mutex | its word names the dead owner beyond doubt: the next locker is told |
 //! | Queue | blocks are freed, leased items returned |
 //! | Ring | the roles of the dead are taken by whoever comes |
+//! | RwLock | its words name the dead beyond doubt, too |
 //! | Barrier | a sleeper breaks it for a dead party |
 //! | an object half made | its space is free again, or it is finished |
 //! | an object removed | its space is free again when nobody has it open |
@@ -51,6 +52,7 @@ pub fn recover(segment: &Segment) -> Result<()> {
                 | ObjectKind::Array
                 | ObjectKind::Mutex
                 | ObjectKind::Ring
+                | ObjectKind::RwLock
                 | ObjectKind::Barrier,
             )
             | None => {}

@@ -48,6 +48,8 @@ mod ring_wakes;
 mod ring_world;
 #[path = "lab/rings.rs"]
 mod rings;
+#[path = "lab/rwlocks.rs"]
+mod rwlocks;
 #[path = "lab/second.rs"]
 mod second;
 #[path = "lab/segments.rs"]
@@ -237,6 +239,9 @@ impl Jobs {
         self.roused(RousedLocker);
         let held = locks::Locked::new(locks::Op::Lock, locks::State::Held);
         self.asleep(held);
+        use rwlocks::{Guarded, Op as Guard, State as Found};
+        self.asleep(Guarded::new(Guard::Read, Found::Written));
+        self.asleep(Guarded::new(Guard::Write, Found::Read));
         self.asleep(barriers::Met::new(barriers::Op::First));
     }
 
@@ -294,6 +299,17 @@ impl Jobs {
         }
         for state in [State::Free, State::Dead] {
             self.run(Locked::recursive(Lock::Add, state));
+        }
+        use rwlocks::{Guarded, Op as Guard, State as Found};
+        for (state, operations) in [
+            (Found::Free, &[Guard::Read, Guard::TryRead, Guard::Write, Guard::TryWrite][..]),
+            (Found::Read, &[Guard::Read, Guard::TryWrite, Guard::GiveUp, Guard::LetIn]),
+            (Found::Written, &[Guard::TryRead, Guard::TryWrite]),
+            (Found::Dead, &[Guard::Read, Guard::TryRead, Guard::Write, Guard::TryWrite]),
+        ] {
+            for &op in operations {
+                self.run(Guarded::new(op, state));
+            }
         }
         use barriers::{Met, Op as Meet};
         for op in [Meet::Last, Meet::GiveUp, Meet::Abort, Meet::Reset] {

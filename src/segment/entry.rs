@@ -24,15 +24,25 @@ pub enum ObjectKind {
     Queue = 4,
     /// A [`Ring`](crate::Ring).
     Ring = 5,
+    /// A [`RwLock`](crate::RwLock).
+    RwLock = 6,
     /// A [`Barrier`](crate::Barrier).
     Barrier = 8,
 }
 
 impl ObjectKind {
     pub(crate) fn of(number: u32) -> Option<Self> {
-        [Self::Value, Self::Array, Self::Mutex, Self::Queue, Self::Ring, Self::Barrier]
-            .into_iter()
-            .find(|&kind| kind as u32 == number)
+        [
+            Self::Value,
+            Self::Array,
+            Self::Mutex,
+            Self::Queue,
+            Self::Ring,
+            Self::RwLock,
+            Self::Barrier,
+        ]
+        .into_iter()
+        .find(|&kind| kind as u32 == number)
     }
 }
 

@@ -53,7 +53,7 @@ unsafe impl<T: Pod> Send for Mutex<T> {}
 // SAFETY: as above.
 unsafe impl<T: Pod> Sync for Mutex<T> {}
 
-fn check_align<T>() -> Result<()> {
+pub(crate) fn check_align<T>() -> Result<()> {
     if align_of::<T>() > ALIGN_MAX {
         return Err(Error::new(
             ErrorKind::Invalid,
@@ -342,7 +342,7 @@ pub(crate) fn try_lock<'m>(
     )
 }
 
-fn is_over(segment: &Segment, slot: u32, generation: u64, doubt: Doubt) -> bool {
+pub(crate) fn is_over(segment: &Segment, slot: u32, generation: u64, doubt: Doubt) -> bool {
     segment.table().is_ok_and(|table| match doubt {
         Doubt::None => false,
         Doubt::Some => table.has_let_go(slot, generation),
@@ -351,7 +351,7 @@ fn is_over(segment: &Segment, slot: u32, generation: u64, doubt: Doubt) -> bool 
 }
 
 #[inline]
-fn settle(
+pub(crate) fn settle(
     raw: &RawMutex,
     locked: std::result::Result<Locked, LockError<()>>,
 ) -> std::result::Result<RawGuard<'_>, LockError<RawGuard<'_>>> {

@@ -11,6 +11,7 @@
 //! | 0 | WAITERS: somebody may be asleep |
 //! | 1 | INCONSISTENT: the owner before this one died and nobody has said that the data are sound |
 //! | 2 | LOST: an inconsistent lock was unlocked; nobody gets it again |
+//! | 3 | READER: the owner only passes through: its death leaves nothing in doubt (`readers.rs`) |
 //! | 4–15 | the owner's slot |
 //! | 16–63 | the owner's generation (48 bits, never 0); 0 = unlocked |
 //!
@@ -68,6 +69,7 @@ use crate::wait::eventcount::SLICE;
 const WAITERS: u64 = 1;
 const INCONSISTENT: u64 = 2;
 const LOST: u64 = 4;
+const READER: u64 = 8;
 const FLAGS: u64 = 15;
 const UNLOCKED: u64 = 0;
 const RECURSIVE: u64 = 1 << 63;
@@ -109,6 +111,11 @@ fn owner(word: u64) -> Mark {
 }
 
 impl Mark {
+    /// As one who only passes through, and changes nothing that the lock guards.
+    pub(crate) fn of_a_reader(self) -> Self {
+        Self(self.0 | READER)
+    }
+
     fn slot(self) -> u32 {
         (self.0 >> 4 & 0xfff) as u32
     }
@@ -127,6 +134,19 @@ pub(crate) enum Doubt {
     Some,
     /// A whole slice has passed: every proof there is.
     Much,
+}
+
+/// What a look at the word shows who wants to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peek {
+    /// Nobody has it, or one who passes through.
+    Open,
+    /// The same, and an owner died.
+    OpenInDoubt,
+    Taken,
+    /// This thread has it.
+    Mine,
+    Lost,
 }
 
 /// How a lock was got.
@@ -199,14 +219,14 @@ impl RawMutex {
     #[inline]
     fn sign(&self, me: Mark) {
         self.thread.store(this_thread(), Ordering::Relaxed);
-        self.threads_mark.store(me.0, Ordering::Release); // E2: pairs with is_signed
+        self.threads_mark.store(owner(me.0).0, Ordering::Release); // E2: pairs with is_signed
     }
 
     /// I3: whether this thread has locked.
     fn is_signed(&self, me: Mark) -> bool {
         // E2: the thread read next is the one of this mark, or a later one's; this thread's own is neither
         // unless it holds the lock.
-        self.threads_mark.load(Ordering::Acquire) == me.0
+        self.threads_mark.load(Ordering::Acquire) == owner(me.0).0
             && self.thread.load(Ordering::Relaxed) == this_thread()
     }
 
@@ -235,6 +255,7 @@ impl RawMutex {
         doubt: Doubt,
         is_over: &impl Fn(u32, u64, Doubt) -> bool,
     ) -> Result<Locked, LockError<()>> {
+        let me_alone = owner(me.0);
         for _ in 0..TRIES {
             let seen = self.word.load(Ordering::Relaxed);
             if seen & LOST != 0 {
@@ -245,13 +266,18 @@ impl RawMutex {
                 (me.0 | INCONSISTENT | waiters, Locked::OwnerDead)
             } else if owner.0 == UNLOCKED {
                 (me.0 | waiters, Locked::Sound)
-            } else if owner == me {
+            } else if owner == me_alone {
                 if self.is_signed(me) {
                     return self.deepen(seen);
                 }
                 return Err(LockError::Busy);
             } else if doubt != Doubt::None && is_over(owner.slot(), owner.generation(), doubt) {
-                (me.0 | INCONSISTENT | waiters | seen & WAITERS, Locked::OwnerDead)
+                let waiters = waiters | seen & WAITERS;
+                if seen & READER != 0 && seen & INCONSISTENT == 0 {
+                    (me.0 | waiters, Locked::Sound)
+                } else {
+                    (me.0 | waiters | INCONSISTENT, Locked::OwnerDead)
+                }
             } else {
                 return Err(LockError::Busy);
             };
@@ -368,6 +394,28 @@ impl RawMutex {
         owner(self.word.load(Ordering::Relaxed)) == me && self.is_signed(me)
     }
 
+    /// A look at the word, for who wants to read. SeqCst: see `readers.rs`.
+    #[inline]
+    pub(crate) fn peek(&self, me: Mark) -> Peek {
+        match self.word.load(Ordering::SeqCst) {
+            UNLOCKED => Peek::Open,
+            seen => self.judge(seen, me),
+        }
+    }
+
+    #[cold]
+    fn judge(&self, seen: u64, me: Mark) -> Peek {
+        if seen & LOST != 0 {
+            Peek::Lost
+        } else if owner(seen).0 == UNLOCKED || seen & READER != 0 {
+            if seen & INCONSISTENT == 0 { Peek::Open } else { Peek::OpenInDoubt }
+        } else if owner(seen) == me && self.is_signed(me) {
+            Peek::Mine
+        } else {
+            Peek::Taken
+        }
+    }
+
     /// Unlocks what this thread holds, once; an inconsistent lock is lost with the last time.
     #[inline]
     pub(crate) fn unlock(&self) {
@@ -379,7 +427,6 @@ impl RawMutex {
         self.let_go(LOST);
     }
 
-    #[cfg_attr(not(loom), allow(dead_code))] // for locks that only pass through this one
     /// Unlocks what this thread holds once, and hands on what it was told: an inconsistent lock stays so.
     pub(crate) fn hand_on_doubt(&self) {
         self.let_go(INCONSISTENT);

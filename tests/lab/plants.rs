@@ -12,6 +12,7 @@ use super::locks::{self, Locked, State};
 use super::model::{CAPACITY, DONE, Kind, NEW, NOTHING, Op};
 use super::objects::{self, Directed};
 use super::queues::{Queued, World};
+use super::rwlocks::{self, Guarded};
 use super::segments::{Named, NamedOp};
 use mpshm::{LockError, Value};
 use std::time::Duration;
@@ -173,6 +174,19 @@ fn swears_first(world: &mut locks::World) -> u64 {
     locks::DONE
 }
 
+/// Lets readers in before the second word is written.
+fn lets_readers_in_early(world: &mut rwlocks::World) -> u64 {
+    let mut guard = world.lock.write().unwrap();
+    let [first, second] = guard.get();
+    guard.set([first + 1, second]);
+    let data = guard.as_ptr().cast::<u64>();
+    drop(guard);
+    dawdle();
+    // SAFETY: the second word of the lock's data; that the lock is not held is the bug.
+    unsafe { data.add(1).write_volatile(second + 1) };
+    1
+}
+
 /// Lets the other one go, and breaks the barrier behind it.
 fn breaks_what_has_passed(world: &mut barriers::World) -> u64 {
     world.barrier.wait().unwrap();
@@ -277,6 +291,11 @@ pub fn run(lab: &Lab) {
     ] {
         test(name, Kill, check, caught(&sample, &scenario, Kill, check));
     }
+    let early = Guarded {
+        plant: Some(lets_readers_in_early),
+        ..Guarded::new(rwlocks::Op::Write, rwlocks::State::Free)
+    };
+    test("readers let in early", Kill, Content, caught(&sample, &early, Kill, Content));
     let broken = Met { plant: Some(breaks_what_has_passed), ..Met::new(barriers::Op::Last) };
     test("broken behind its pass", Kill, Outcome, caught(&sample, &broken, Kill, Outcome));
     let mut leaves = Followed::<Blocks>::new(ends::Op::Leave, ends::Other::Stays);
