@@ -4,7 +4,7 @@
  * Generated from src/ffi; not to be edited.
  *
  * OVERVIEW
- *   Values, arrays, locks, barriers, queues and rings are objects in shared memory. Each is made or opened at a place:
+ *   Values, arrays, locks, conditions, barriers, queues and rings are objects in shared memory. Each is made or opened at a place:
  *     (NULL, NULL)        an anonymous segment of its own; forked children inherit it
  *     (NULL, "name")      a segment of its own with that name, in /dev/shm, mode 0600
  *     (segment, "name")   one of several objects of a segment
@@ -36,6 +36,7 @@
  *   | const mpshm_segment_t, _value_t, _array_t | any            | usable                           | no             |
  *   | const mpshm_mutex_t                     | any; the owner is a thread | usable; a held lock stays the parent's | no |
  *   | const mpshm_rwlock_t                    | any; the owner is a thread | usable; what is held stays the parent's | no |
+ *   | const mpshm_condvar_t                   | any, with the mutex  | usable                           | no             |
  *   | const mpshm_barrier_t                   | any; each is a party | usable; the child is another party | no |
  *   | mpshm_queue_t (const: length and so on) | one, see mpshm_queue_clone | usable; what is reserved or claimed stays the parent's (MPSHM_EFORKED) | no |
  *   | mpshm_ring_t (const: length and so on) | one, see mpshm_ring_clone | usable; producer and consumer stay the parent's (MPSHM_EBUSY), and so does what is reserved or claimed (MPSHM_EFORKED) | no |
@@ -259,6 +260,9 @@ typedef struct mpshm_barrier_t mpshm_barrier_t;
 
 // Ends the blocking calls of a thread on purpose: they say EINTERRUPTED.
 typedef struct mpshm_canceller_t mpshm_canceller_t;
+
+// Where threads of several processes wait, under a mutex, until something has changed.
+typedef struct mpshm_condvar_t mpshm_condvar_t;
 
 // A lock in shared memory, and the bytes that it guards.
 typedef struct mpshm_mutex_t mpshm_mutex_t;
@@ -854,6 +858,51 @@ int mpshm_rwlock_mark_consistent(const struct mpshm_rwlock_t *rwlock);
 // Where the data lie; to be touched only with the lock held, until the handle is closed. `size` may be
 // NULL.
 MPSHM_MUST_USE int mpshm_rwlock_data(const struct mpshm_rwlock_t *rwlock, void **data, size_t *size);
+
+// Makes a condition variable with which up to `waiters` (1 to 4096; 0 = 128) wait at a time. Place and errors as
+// mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_condvar_create(const struct mpshm_segment_t *segment,
+                         const char *name,
+                         uint32_t waiters,
+                         struct mpshm_condvar_t **condvar);
+
+// Opens a condition variable.
+MPSHM_MUST_USE
+int mpshm_condvar_open(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       struct mpshm_condvar_t **condvar);
+
+// Opens a condition variable, or makes it.
+MPSHM_MUST_USE
+int mpshm_condvar_open_or_create(const struct mpshm_segment_t *segment,
+                                 const char *name,
+                                 uint32_t waiters,
+                                 struct mpshm_condvar_t **condvar);
+
+// Closes the handle; NULL is a no-op.
+void mpshm_condvar_close(struct mpshm_condvar_t *condvar);
+
+// Unlocks the mutex, however often it is held, waits until it is notified, and returns with the mutex held as before: 0.
+// ETIMEDOUT: not notified within the time (a time-out of 0 lets others have the mutex once). EOWNERDEAD: the mutex's
+// owner died meanwhile, as from mpshm_mutex_lock(). EINTERRUPTED: cancelled. ENOTOWNER, EINVAL (others wait with another
+// mutex), ELIMIT (so many wait already): it did not wait. In all these cases the mutex is held as before (ENOTOWNER: not).
+// ENOTRECOVERABLE: the mutex was lost meanwhile, and is not held.
+MPSHM_MUST_USE
+int mpshm_condvar_wait(const struct mpshm_condvar_t *condvar,
+                       const struct mpshm_mutex_t *mutex,
+                       int64_t timeout_ns);
+
+// Notifies the `count` that have waited longest (UINT32_MAX: all); `notified`, which may be NULL, is how many there were.
+// Never waits, and is not remembered. ENOTOWNER: this thread does not hold the mutex. EINVAL: some wait with another one.
+MPSHM_MUST_USE
+int mpshm_condvar_notify(const struct mpshm_condvar_t *condvar,
+                         const struct mpshm_mutex_t *mutex,
+                         uint32_t count,
+                         uint32_t *notified);
+
+// How many wait and are not notified; exact with the mutex held.
+MPSHM_MUST_USE int mpshm_condvar_waiters(const struct mpshm_condvar_t *condvar, uint32_t *waiters);
 
 // Makes a barrier for 1 to 4096 parties. `timeout_ns` is how long mpshm_barrier_wait_default() waits. Place and errors as
 // mpshm_value_create().

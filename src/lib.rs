@@ -46,8 +46,8 @@ pub use queue::{
 pub use recover::recover;
 pub use segment::{ObjectInfo, ObjectKind, Place, Segment, SegmentOptions, recv_fd, send_fd};
 pub use sync::{
-    Barrier, BarrierError, BarrierOptions, BarrierPass, LockError, Mutex, MutexGuard, ReadGuard,
-    RwLock, WriteGuard,
+    Barrier, BarrierError, BarrierOptions, BarrierPass, Condvar, CondvarOptions, HeldLock,
+    LockError, Mutex, MutexGuard, ReadGuard, RwLock, WaitError, WriteGuard,
 };
 pub use value::{Array, Bits, LockedArray, LockedValue, Number, Scalar, Value};
 pub use wait::cancel::Canceller;

@@ -11,6 +11,7 @@
 //! | Queue | blocks are freed, leased items returned |
 //! | Ring | the roles of the dead are taken by whoever comes |
 //! | RwLock | its words name the dead beyond doubt, too |
+//! | Condvar | a sleeper passes on what the dead were notified of |
 //! | Barrier | a sleeper breaks it for a dead party |
 //! | an object half made | its space is free again, or it is finished |
 //! | an object removed | its space is free again when nobody has it open |
@@ -53,6 +54,7 @@ pub fn recover(segment: &Segment) -> Result<()> {
                 | ObjectKind::Mutex
                 | ObjectKind::Ring
                 | ObjectKind::RwLock
+                | ObjectKind::Condvar
                 | ObjectKind::Barrier,
             )
             | None => {}

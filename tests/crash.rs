@@ -13,6 +13,8 @@
 
 #[path = "lab/barriers.rs"]
 mod barriers;
+#[path = "lab/conditions.rs"]
+mod conditions;
 #[path = "lab/ends.rs"]
 mod ends;
 #[path = "lab/forms.rs"]
@@ -242,6 +244,8 @@ impl Jobs {
         use rwlocks::{Guarded, Op as Guard, State as Found};
         self.asleep(Guarded::new(Guard::Read, Found::Written));
         self.asleep(Guarded::new(Guard::Write, Found::Read));
+        self.roused(conditions::Waited::new(conditions::Op::Roused));
+        self.asleep(conditions::Waited::new(conditions::Op::Wait));
         self.asleep(barriers::Met::new(barriers::Op::First));
     }
 
@@ -311,6 +315,8 @@ impl Jobs {
                 self.run(Guarded::new(op, state));
             }
         }
+        self.run(conditions::Waited::new(conditions::Op::Notify));
+        self.run(conditions::Waited::new(conditions::Op::GiveUp));
         use barriers::{Met, Op as Meet};
         for op in [Meet::Last, Meet::GiveUp, Meet::Abort, Meet::Reset] {
             self.run(Met::new(op));

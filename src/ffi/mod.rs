@@ -20,6 +20,8 @@ pub mod mutex;
 
 pub mod rwlock;
 
+pub mod condvar;
+
 pub mod barrier;
 
 pub mod queue_options;

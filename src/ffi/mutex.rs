@@ -6,7 +6,7 @@ use crate::sync::mutex::ByteMutex;
 use std::ffi::{c_char, c_int, c_void};
 
 /// A lock in shared memory, and the bytes that it guards.
-pub struct mpshm_mutex_t(ByteMutex);
+pub struct mpshm_mutex_t(pub(crate) ByteMutex);
 
 /// Makes a mutex with `size` bytes of data, zeroed and aligned to `align` (a power of two up to 128 that
 /// divides `size`; 1 for a size of 0). `type_code` is MPSHM_BYTES, or a scalar's for which size and

@@ -26,6 +26,8 @@ pub enum ObjectKind {
     Ring = 5,
     /// A [`RwLock`](crate::RwLock).
     RwLock = 6,
+    /// A [`Condvar`](crate::Condvar).
+    Condvar = 7,
     /// A [`Barrier`](crate::Barrier).
     Barrier = 8,
 }
@@ -39,6 +41,7 @@ impl ObjectKind {
             Self::Queue,
             Self::Ring,
             Self::RwLock,
+            Self::Condvar,
             Self::Barrier,
         ]
         .into_iter()

@@ -10,6 +10,7 @@ use crate::segment::directory::ObjectKind;
 use crate::segment::place::{Object, Place, Plan};
 use crate::sync::lock_error::LockError;
 use crate::sync::raw_mutex::{Doubt, Locked, Mark, RawMutex};
+use std::cell::Cell;
 use std::marker::PhantomData;
 
 /// A plain value of any size, and the lock that guards it, in shared memory.
@@ -265,18 +266,36 @@ impl<T> std::fmt::Debug for Mutex<T> {
 }
 
 /// A held lock. Dropped, it unlocks.
-pub(crate) struct RawGuard<'m> {
+pub struct RawGuard<'m> {
     raw: &'m RawMutex,
-    process: u32,
+    segment: &'m Segment,
+    /// 0 = not even here: the lock was lost while a condition was waited for.
+    process: Cell<u32>,
     /// A lock belongs to a thread.
     here: PhantomData<*const ()>,
 }
 
-impl RawGuard<'_> {
+impl<'m> RawGuard<'m> {
+    #[inline]
+    fn new(raw: &'m RawMutex, segment: &'m Segment) -> Self {
+        let process = Cell::new(fork::generation());
+        Self { raw, segment, process, here: PhantomData }
+    }
+
     /// Whether this is the process that locked, not a forked child with a copy of the guard.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
-        self.process == fork::generation()
+        self.process.get() == fork::generation()
+    }
+
+    /// The lock itself, and the segment that it lies in.
+    pub(crate) fn parts(&self) -> (&RawMutex, &Segment) {
+        (self.raw, self.segment)
+    }
+
+    /// The lock is nobody's any more: it could not be got again.
+    pub(crate) fn lose(&self) {
+        self.process.set(0);
     }
 
     pub(crate) fn mark_consistent(&self) {
@@ -294,6 +313,24 @@ impl Drop for RawGuard<'_> {
             self.raw.unlock();
         }
     }
+}
+
+/// Guards that a [`Condvar`](crate::Condvar) can wait with: those of mutexes, and of the locks of values and arrays.
+pub trait HeldLock: sealed::Sealed {}
+
+pub(crate) mod sealed {
+    pub trait Sealed {
+        fn raw(&self) -> &super::RawGuard<'_>;
+    }
+}
+
+/// The guard of a lock that this thread holds, by an owner who forgot it, and must forget it again.
+pub(crate) fn guard_of_forgotten<'m>(
+    raw: &'m RawMutex,
+    segment: &'m Segment,
+) -> Result<std::mem::ManuallyDrop<RawGuard<'m>>> {
+    held(raw, segment)?;
+    Ok(std::mem::ManuallyDrop::new(RawGuard::new(raw, segment)))
 }
 
 /// Gives back a lock that this thread holds, by an owner who forgot its guard.
@@ -317,12 +354,13 @@ fn held<'m>(raw: &'m RawMutex, segment: &Segment) -> Result<&'m RawMutex> {
 #[inline]
 pub(crate) fn lock<'m>(
     raw: &'m RawMutex,
-    segment: &Segment,
+    segment: &'m Segment,
     deadline: Deadline,
 ) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
     let mark = Mark::from(segment.me().map_err(LockError::Failed)?);
     settle(
         raw,
+        segment,
         raw.lock(mark, deadline, |slot, generation, doubt| {
             is_over(segment, slot, generation, doubt)
         }),
@@ -333,11 +371,12 @@ pub(crate) fn lock<'m>(
 #[inline]
 pub(crate) fn try_lock<'m>(
     raw: &'m RawMutex,
-    segment: &Segment,
+    segment: &'m Segment,
 ) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
     let mark = Mark::from(segment.me().map_err(LockError::Failed)?);
     settle(
         raw,
+        segment,
         raw.try_lock(mark, |slot, generation, doubt| is_over(segment, slot, generation, doubt)),
     )
 }
@@ -351,11 +390,12 @@ pub(crate) fn is_over(segment: &Segment, slot: u32, generation: u64, doubt: Doub
 }
 
 #[inline]
-pub(crate) fn settle(
-    raw: &RawMutex,
+pub(crate) fn settle<'m>(
+    raw: &'m RawMutex,
+    segment: &'m Segment,
     locked: std::result::Result<Locked, LockError<()>>,
-) -> std::result::Result<RawGuard<'_>, LockError<RawGuard<'_>>> {
-    let guard = || RawGuard { raw, process: fork::generation(), here: PhantomData };
+) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
+    let guard = || RawGuard::new(raw, segment);
     match locked {
         Ok(Locked::Sound) => Ok(guard()),
         Ok(Locked::OwnerDead) => Err(LockError::OwnerDead(guard())),
@@ -379,6 +419,14 @@ pub(crate) fn settle(
 pub struct MutexGuard<'m, T> {
     raw: RawGuard<'m>,
     data: *mut T,
+}
+
+impl<T> HeldLock for MutexGuard<'_, T> {}
+
+impl<T> sealed::Sealed for MutexGuard<'_, T> {
+    fn raw(&self) -> &RawGuard<'_> {
+        &self.raw
+    }
 }
 
 impl<T: Pod> MutexGuard<'_, T> {

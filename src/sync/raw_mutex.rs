@@ -116,11 +116,21 @@ impl Mark {
         Self(self.0 | READER)
     }
 
-    fn slot(self) -> u32 {
+    /// As it stands in a word, whose lowest four bits are something else.
+    pub(crate) fn word(self) -> u64 {
+        owner(self.0).0
+    }
+
+    /// The mark in such a word.
+    pub(crate) fn of_word(word: u64) -> Self {
+        owner(word)
+    }
+
+    pub(crate) fn slot(self) -> u32 {
         (self.0 >> 4 & 0xfff) as u32
     }
 
-    fn generation(self) -> u64 {
+    pub(crate) fn generation(self) -> u64 {
         self.0 >> 16
     }
 }
@@ -432,11 +442,28 @@ impl RawMutex {
         self.let_go(INCONSISTENT);
     }
 
+    /// Makes it a lock that is held once; what to [`restore`](Self::restore) later. By the owner.
+    pub(crate) fn take_depth(&self) -> u64 {
+        let depth = self.depth.load(Ordering::Relaxed);
+        self.depth.store(depth & RECURSIVE, Ordering::Relaxed);
+        depth & DEPTH
+    }
+
+    /// Makes the lock, held once, held as deep as it was. By the owner.
+    pub(crate) fn restore(&self, depth: u64) {
+        let now = self.depth.load(Ordering::Relaxed);
+        self.depth.store(now & RECURSIVE | depth, Ordering::Relaxed);
+    }
+
     /// Unlocks; an inconsistent lock is then as `doubted` says.
     #[inline]
     fn let_go(&self, doubted: u64) {
         self.threads_mark.store(0, Ordering::Relaxed); // I3
-        let inconsistent = self.word.load(Ordering::Relaxed) & INCONSISTENT != 0;
+        let seen = self.word.load(Ordering::Relaxed);
+        if seen & LOST != 0 {
+            return; // while this thread waited for a condition; some guard of it does not know
+        }
+        let inconsistent = seen & INCONSISTENT != 0;
         let left = if inconsistent { doubted } else { UNLOCKED };
         let seen = self.word.swap(left, Ordering::Release); // E1: pairs with the CAS of the next owner
         if seen & WAITERS != 0 {

@@ -285,12 +285,12 @@ impl ByteRwLock {
         deadline: Deadline,
     ) -> std::result::Result<RawGuard<'_>, LockError<RawGuard<'_>>> {
         let got = self.may_write().and_then(|me| self.readers.write(me, deadline, self.is_over()));
-        mutex::settle(self.writers(), got)
+        mutex::settle(self.writers(), &self.object.segment, got)
     }
 
     pub(crate) fn try_write(&self) -> std::result::Result<RawGuard<'_>, LockError<RawGuard<'_>>> {
         let got = self.may_write().and_then(|me| self.readers.try_write(me, self.is_over()));
-        mutex::settle(self.writers(), got)
+        mutex::settle(self.writers(), &self.object.segment, got)
     }
 
     fn may_write(&self) -> std::result::Result<Me, LockError<()>> {

@@ -14,7 +14,7 @@ use crate::segment::Segment;
 use crate::segment::directory::ObjectKind;
 use crate::segment::place::{Object, Place, Plan};
 use crate::sync::LockError;
-use crate::sync::mutex::{self, RawGuard};
+use crate::sync::mutex::{self, HeldLock, RawGuard, sealed};
 use crate::sync::raw_mutex::RawMutex;
 use crate::value::scalar::{Bits, Number, Scalar, update};
 use std::sync::atomic::Ordering;
@@ -241,6 +241,14 @@ impl<T: Scalar> std::fmt::Debug for Value<T> {
 pub struct LockedValue<'v, T: Scalar> {
     value: &'v Value<T>,
     raw: RawGuard<'v>,
+}
+
+impl<T: Scalar> HeldLock for LockedValue<'_, T> {}
+
+impl<T: Scalar> sealed::Sealed for LockedValue<'_, T> {
+    fn raw(&self) -> &RawGuard<'_> {
+        &self.raw
+    }
 }
 
 impl<T: Scalar> LockedValue<'_, T> {

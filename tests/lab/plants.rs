@@ -5,6 +5,7 @@
 //! when the check that is named beside it has failed.
 
 use super::barriers::{self, Met};
+use super::conditions::{self, Waited};
 use super::ends::{self, Followed};
 use super::forms::{Blocks, Form, Wait, maybe};
 use super::lab::{Check, Lab, Mode, Options, Scenario, Sweep, Thin};
@@ -187,6 +188,14 @@ fn lets_readers_in_early(world: &mut rwlocks::World) -> u64 {
     1
 }
 
+/// Changes what is waited for, and notifies nobody.
+fn changes_in_silence(world: &mut conditions::World) -> u64 {
+    let mut guard = world.lock.lock().unwrap();
+    guard.set(1);
+    dawdle();
+    conditions::DONE
+}
+
 /// Lets the other one go, and breaks the barrier behind it.
 fn breaks_what_has_passed(world: &mut barriers::World) -> u64 {
     world.barrier.wait().unwrap();
@@ -296,6 +305,8 @@ pub fn run(lab: &Lab) {
         ..Guarded::new(rwlocks::Op::Write, rwlocks::State::Free)
     };
     test("readers let in early", Kill, Content, caught(&sample, &early, Kill, Content));
+    let silent = Waited { plant: Some(changes_in_silence), ..Waited::new(conditions::Op::Notify) };
+    test("nobody is notified", Stop, Late, caught(&sample, &silent, Stop, Late));
     let broken = Met { plant: Some(breaks_what_has_passed), ..Met::new(barriers::Op::Last) };
     test("broken behind its pass", Kill, Outcome, caught(&sample, &broken, Kill, Outcome));
     let mut leaves = Followed::<Blocks>::new(ends::Op::Leave, ends::Other::Stays);
