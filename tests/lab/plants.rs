@@ -145,7 +145,7 @@ fn replaces_too_early(world: &mut World<Blocks>) -> u64 {
 fn sleeps_with_an_item(world: &mut World<Blocks>) -> u64 {
     let number = take(world).unwrap();
     for _ in 0..2 {
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(200)); // long enough to be seen asleep on a busy machine
     }
     put(world, number)
 }
