@@ -58,6 +58,8 @@ mod rings;
 mod segments;
 #[path = "hostile/storm.rs"]
 mod storm;
+#[path = "hostile/sync.rs"]
+mod sync;
 #[path = "hostile/toys.rs"]
 mod toys;
 #[path = "hostile/world.rs"]
@@ -115,6 +117,7 @@ fn kinds() -> Vec<(&'static str, Run)> {
         of::<locks::Values>(),
         of::<locks::Arrays>(),
         of::<locks::Mutexes>(),
+        of::<sync::Others>(),
         of::<c::CQueue<c::InSlots>>(),
         of::<c::CQueue<c::InBlocks>>(),
         of::<c::CQueue<c::OfMessages>>(),

@@ -57,6 +57,7 @@ impl Default for CondvarOptions {
 /// It is used with the guard of a [`Mutex`](crate::Mutex), plain or recursive, or of the lock of a value or an array:
 /// with one lock as long as anybody waits. To wait gives the lock back, however often it is held, and returns with it as it
 /// was. To notify, too, takes the lock; it never waits for who is notified, and where nobody waits nothing is remembered.
+/// A wait comes back with the lock, and so not before its owner gives that back, whatever the deadline.
 /// So look at the condition first, and again after a wait: [`wait_while`](Self::wait_while) and [`wait_for`](Self::wait_for)
 /// do.
 ///
