@@ -1,5 +1,6 @@
-/* A34, B08: locking, an owner that dies, a lock that is lost, who may unlock, time-outs. */
+/* A34, A35, B08: locking, locking again, an owner that dies, a lock that is lost, who may unlock, time-outs. */
 #include "check.h"
+#include <pthread.h>
 
 static int dies_with_it(void *context) {
     OK(mpshm_mutex_lock((mpshm_mutex_t *)context, MPSHM_FOREVER));
@@ -25,6 +26,74 @@ static int waits_and_then_dies_holding(void *context) {
     nap(200 * MS);
     raise(SIGKILL);
     return 0;
+}
+
+static int dies_with_it_twice(void *context) {
+    OK(mpshm_mutex_lock((mpshm_mutex_t *)context, MPSHM_FOREVER));
+    OK(mpshm_mutex_lock((mpshm_mutex_t *)context, MPSHM_FOREVER));
+    raise(SIGKILL);
+    return 0;
+}
+
+static void *another_thread(void *context) {
+    cannot_unlock(context);
+    return NULL;
+}
+
+static void locks_again(void) {
+    mpshm_mutex_t *m;
+    pthread_t thread;
+    bool is_recursive = false;
+    int i;
+    OK(mpshm_mutex_create_recursive(NULL, NULL, MPSHM_BYTES, 0, 1, &m));
+    OK(mpshm_mutex_is_recursive(m, &is_recursive));
+    TRUE(is_recursive);
+    SAME(mpshm_mutex_is_recursive(m, NULL), MPSHM_EINVAL);
+    SAME(mpshm_mutex_is_recursive(NULL, &is_recursive), MPSHM_EINVAL);
+    for (i = 0; i < 3; i++) OK(mpshm_mutex_lock(m, i == 0 ? MPSHM_FOREVER : 0));
+    for (i = 0; i < 3; i++) {
+        SAME(reap(child(cannot_unlock, m)), 0);
+        SAME(pthread_create(&thread, NULL, another_thread, m), 0);
+        SAME(pthread_join(thread, NULL), 0);
+        OK(mpshm_mutex_unlock(m));
+    }
+    SAME(mpshm_mutex_unlock(m), MPSHM_ENOTOWNER);
+    for (i = 0; i < 65535; i++) OK(mpshm_mutex_lock(m, MPSHM_FOREVER));
+    SAME(mpshm_mutex_lock(m, MPSHM_FOREVER), MPSHM_ELIMIT);
+    for (i = 0; i < 65535; i++) OK(mpshm_mutex_unlock(m));
+    SAME(mpshm_mutex_unlock(m), MPSHM_ENOTOWNER);
+
+    /* After a death it is held once. */
+    SAME(reap(child(dies_with_it_twice, m)), -SIGKILL);
+    SAME(mpshm_mutex_lock(m, MPSHM_FOREVER), MPSHM_EOWNERDEAD);
+    SAME(mpshm_mutex_lock(m, MPSHM_FOREVER), MPSHM_EOWNERDEAD);
+    OK(mpshm_mutex_mark_consistent(m));
+    OK(mpshm_mutex_unlock(m));
+    OK(mpshm_mutex_unlock(m));
+    SAME(mpshm_mutex_unlock(m), MPSHM_ENOTOWNER);
+    mpshm_mutex_close(m);
+}
+
+static void stays_what_it_is(void) {
+    const char *name = unique("plain");
+    mpshm_mutex_t *plain, *same;
+    bool is_recursive = true;
+    OK(mpshm_mutex_create(NULL, name, MPSHM_U32, 0, 0, &plain));
+    OK(mpshm_mutex_open_or_create_recursive(NULL, name, MPSHM_U32, 0, 0, &same));
+    OK(mpshm_mutex_is_recursive(same, &is_recursive));
+    TRUE(!is_recursive);
+    OK(mpshm_mutex_lock(same, 0));
+    SAME(mpshm_mutex_lock(plain, 0), MPSHM_EBUSY);
+    SAME(mpshm_mutex_lock(same, 0), MPSHM_EDEADLOCK);
+    OK(mpshm_mutex_unlock(same));
+    mpshm_mutex_close(same);
+    mpshm_mutex_close(plain);
+    OK(mpshm_segment_unlink(name));
+    OK(mpshm_mutex_open_or_create_recursive(NULL, name, MPSHM_U32, 0, 0, &same));
+    OK(mpshm_mutex_is_recursive(same, &is_recursive));
+    TRUE(is_recursive);
+    mpshm_mutex_close(same);
+    OK(mpshm_segment_unlink(name));
 }
 
 int main(void) {
@@ -85,5 +154,8 @@ int main(void) {
     SAME(mpshm_mutex_create(NULL, NULL, MPSHM_U64, 4, 4, &m), MPSHM_EINVAL);
     OK(mpshm_mutex_create(NULL, NULL, MPSHM_U64, 0, 0, &m));
     mpshm_mutex_close(m);
+
+    locks_again();
+    stays_what_it_is();
     return 0;
 }

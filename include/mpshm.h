@@ -4,8 +4,8 @@
  * Generated from src/ffi; not to be edited.
  *
  * OVERVIEW
- *   Values, arrays, latest values, mutexes, queues, rings, semaphores, events, latches and what is done once are objects in shared
- *   memory. Each is made or opened at a place:
+ *   Values, arrays, latest values, locks, conditions, barriers, semaphores, events, latches, what is done once, queues and
+ *   rings are objects in shared memory. Each is made or opened at a place:
  *     (NULL, NULL)        an anonymous segment of its own; forked children inherit it
  *     (NULL, "name")      a segment of its own with that name, in /dev/shm, mode 0600
  *     (segment, "name")   one of several objects of a segment
@@ -36,6 +36,9 @@
  *   |-----------------------------------------|------------------|----------------------------------|----------------|
  *   | const mpshm_segment_t, _value_t, _array_t | any            | usable                           | no             |
  *   | const mpshm_mutex_t                     | any; the owner is a thread | usable; a held lock stays the parent's | no |
+ *   | const mpshm_rwlock_t                    | any; the owner is a thread | usable; what is held stays the parent's | no |
+ *   | const mpshm_condvar_t                   | any, with the mutex  | usable                           | no             |
+ *   | const mpshm_barrier_t                   | any; each is a party | usable; the child is another party | no |
  *   | mpshm_latest_t (const: store, version and so on) | one; const: any | usable; what is reserved stays the parent's (MPSHM_EFORKED) | no |
  *   | mpshm_latest_reader_t                   | one              | another reader; what is claimed stays the parent's | no |
  *   | mpshm_queue_t (const: length and so on) | one, see mpshm_queue_clone | usable; what is reserved or claimed stays the parent's (MPSHM_EFORKED) | no |
@@ -188,7 +191,7 @@
 // The task was cancelled before it ended.
 #define MPSHM_ECANCELLED -82
 
-// The pool cannot run tasks any more.
+// The pool cannot run tasks any more; or the barrier was broken.
 #define MPSHM_EBROKEN -83
 
 // A panic was stopped at the boundary: a defect of the library.
@@ -287,8 +290,14 @@
 // An array of scalars in shared memory, of fixed length. Each element is atomic.
 typedef struct mpshm_array_t mpshm_array_t;
 
+// Where several processes, or threads, wait for each other.
+typedef struct mpshm_barrier_t mpshm_barrier_t;
+
 // Ends the blocking calls of a thread on purpose: they say EINTERRUPTED.
 typedef struct mpshm_canceller_t mpshm_canceller_t;
+
+// Where threads of several processes wait, under a mutex, until something has changed.
+typedef struct mpshm_condvar_t mpshm_condvar_t;
 
 // A flag in shared memory that processes set, clear and wait for; unset at first.
 typedef struct mpshm_event_t mpshm_event_t;
@@ -328,6 +337,9 @@ typedef struct mpshm_queue_t mpshm_queue_t;
 // for its arguments is none. A handle is used by one thread at a time; mpshm_ring_clone() gives another. It works on
 // both sides of a fork.
 typedef struct mpshm_ring_t mpshm_ring_t;
+
+// A lock in shared memory that many may hold to read, or one to write, and the bytes that it guards.
+typedef struct mpshm_rwlock_t mpshm_rwlock_t;
 
 // A mapped segment. Objects keep it mapped, so it may be closed before them.
 typedef struct mpshm_segment_t mpshm_segment_t;
@@ -369,6 +381,9 @@ typedef struct mpshm_latest_options_t {
   // value; one more waits for them.
   uint32_t writers;
 } mpshm_latest_options_t;
+
+// What the last party to come runs before anybody goes on.
+typedef void (*mpshm_barrier_action_t)(void *context);
 
 // So many blocks for messages of up to so many bytes.
 typedef struct mpshm_queue_blocks_t {
@@ -931,6 +946,17 @@ int mpshm_mutex_create(const struct mpshm_segment_t *segment,
                        size_t align,
                        struct mpshm_mutex_t **mutex);
 
+// Makes a mutex that its owner, a thread, may lock up to 65535 times, and has to unlock as often; it is that for
+// everybody who opens it. Else as mpshm_mutex_create(). Who gets it after EOWNERDEAD holds it once, and is told so at
+// each lock until mpshm_mutex_mark_consistent().
+MPSHM_MUST_USE
+int mpshm_mutex_create_recursive(const struct mpshm_segment_t *segment,
+                                 const char *name,
+                                 uint32_t type_code,
+                                 size_t size,
+                                 size_t align,
+                                 struct mpshm_mutex_t **mutex);
+
 // Opens a mutex whose data have that type, size and alignment.
 MPSHM_MUST_USE
 int mpshm_mutex_open(const struct mpshm_segment_t *segment,
@@ -949,14 +975,28 @@ int mpshm_mutex_open_or_create(const struct mpshm_segment_t *segment,
                                size_t align,
                                struct mpshm_mutex_t **mutex);
 
+// Opens a mutex, or makes a recursive one. One that is there stays what it is.
+MPSHM_MUST_USE
+int mpshm_mutex_open_or_create_recursive(const struct mpshm_segment_t *segment,
+                                         const char *name,
+                                         uint32_t type_code,
+                                         size_t size,
+                                         size_t align,
+                                         struct mpshm_mutex_t **mutex);
+
+// Whether the mutex was made recursive.
+MPSHM_MUST_USE int mpshm_mutex_is_recursive(const struct mpshm_mutex_t *mutex, bool *is_recursive);
+
 // Closes the handle; NULL is a no-op. A lock that is held through it stays held.
 void mpshm_mutex_close(struct mpshm_mutex_t *mutex);
 
 // Locks; as mpshm_value_lock(): 0, EOWNERDEAD (held), ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT,
-// EDEADLOCK, EINTERRUPTED.
-MPSHM_MUST_USE int mpshm_mutex_lock(const struct mpshm_mutex_t *mutex, int64_t timeout_ns);
+// EDEADLOCK (this thread holds it, and it is not recursive), ELIMIT (it is, and held 65535 times), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_mutex_lock(const struct mpshm_mutex_t *mutex,
+                     int64_t timeout_ns);
 
-// Unlocks. ENOTOWNER when this thread of this process does not hold the lock.
+// Unlocks, a recursive one once. ENOTOWNER when this thread of this process does not hold the lock.
 MPSHM_MUST_USE int mpshm_mutex_unlock(const struct mpshm_mutex_t *mutex);
 
 // Says that the data are whole again after EOWNERDEAD; unlocked without it, the mutex is lost. ENOTOWNER
@@ -966,6 +1006,170 @@ MPSHM_MUST_USE int mpshm_mutex_mark_consistent(const struct mpshm_mutex_t *mutex
 // Where the data lie; to be touched only with the lock held, until the handle is closed. `size` may be
 // NULL.
 MPSHM_MUST_USE int mpshm_mutex_data(const struct mpshm_mutex_t *mutex, void **data, size_t *size);
+
+// Makes a read-write lock. Data as for mpshm_mutex_create(), place and errors as mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_rwlock_create(const struct mpshm_segment_t *segment,
+                        const char *name,
+                        uint32_t type_code,
+                        size_t size,
+                        size_t align,
+                        struct mpshm_rwlock_t **rwlock);
+
+// Opens a read-write lock whose data have that type, size and alignment.
+MPSHM_MUST_USE
+int mpshm_rwlock_open(const struct mpshm_segment_t *segment,
+                      const char *name,
+                      uint32_t type_code,
+                      size_t size,
+                      size_t align,
+                      struct mpshm_rwlock_t **rwlock);
+
+// Opens a read-write lock, or makes it.
+MPSHM_MUST_USE
+int mpshm_rwlock_open_or_create(const struct mpshm_segment_t *segment,
+                                const char *name,
+                                uint32_t type_code,
+                                size_t size,
+                                size_t align,
+                                struct mpshm_rwlock_t **rwlock);
+
+// Closes the handle; NULL is a no-op. What is held through it stays held.
+void mpshm_rwlock_close(struct mpshm_rwlock_t *rwlock);
+
+// Locks to read, as one of many: 0, EOWNERDEAD (held; a writer died, and none has marked the data as consistent since),
+// ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT, EDEADLOCK (this thread writes), ELIMIT (this process reads 65535 times),
+// EINTERRUPTED. A thread that reads may read again, and ends each reading.
+MPSHM_MUST_USE
+int mpshm_rwlock_read_lock(const struct mpshm_rwlock_t *rwlock,
+                           int64_t timeout_ns);
+
+// Ends a reading. ENOTOWNER when this thread of this process does not read.
+MPSHM_MUST_USE int mpshm_rwlock_read_unlock(const struct mpshm_rwlock_t *rwlock);
+
+// Locks to write, alone: 0, EOWNERDEAD (held), ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT, EDEADLOCK (this thread reads
+// or writes), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_rwlock_write_lock(const struct mpshm_rwlock_t *rwlock,
+                            int64_t timeout_ns);
+
+// Ends a writing. ENOTOWNER when this thread of this process does not write.
+MPSHM_MUST_USE int mpshm_rwlock_write_unlock(const struct mpshm_rwlock_t *rwlock);
+
+// Says that the data are whole again after EOWNERDEAD; a writer that unlocks without it loses the lock. ENOTOWNER when this
+// thread does not write.
+MPSHM_MUST_USE
+int mpshm_rwlock_mark_consistent(const struct mpshm_rwlock_t *rwlock);
+
+// Where the data lie; to be touched only with the lock held, until the handle is closed. `size` may be
+// NULL.
+MPSHM_MUST_USE int mpshm_rwlock_data(const struct mpshm_rwlock_t *rwlock, void **data, size_t *size);
+
+// Makes a condition variable with which up to `waiters` (1 to 4096; 0 = 128) wait at a time. Place and errors as
+// mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_condvar_create(const struct mpshm_segment_t *segment,
+                         const char *name,
+                         uint32_t waiters,
+                         struct mpshm_condvar_t **condvar);
+
+// Opens a condition variable.
+MPSHM_MUST_USE
+int mpshm_condvar_open(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       struct mpshm_condvar_t **condvar);
+
+// Opens a condition variable, or makes it.
+MPSHM_MUST_USE
+int mpshm_condvar_open_or_create(const struct mpshm_segment_t *segment,
+                                 const char *name,
+                                 uint32_t waiters,
+                                 struct mpshm_condvar_t **condvar);
+
+// Closes the handle; NULL is a no-op.
+void mpshm_condvar_close(struct mpshm_condvar_t *condvar);
+
+// Unlocks the mutex, however often it is held, waits until it is notified, and returns with the mutex held as before: 0.
+// ETIMEDOUT: not notified within the time (a time-out of 0 lets others have the mutex once). EOWNERDEAD: the mutex's
+// owner died meanwhile, as from mpshm_mutex_lock(). EINTERRUPTED: cancelled. ENOTOWNER, EINVAL (others wait with another
+// mutex), ELIMIT (so many wait already): it did not wait. In all these cases the mutex is held as before (ENOTOWNER: not).
+// ENOTRECOVERABLE: the mutex was lost meanwhile, and is not held.
+MPSHM_MUST_USE
+int mpshm_condvar_wait(const struct mpshm_condvar_t *condvar,
+                       const struct mpshm_mutex_t *mutex,
+                       int64_t timeout_ns);
+
+// Notifies the `count` that have waited longest (UINT32_MAX: all); `notified`, which may be NULL, is how many there were.
+// Never waits, and is not remembered. ENOTOWNER: this thread does not hold the mutex. EINVAL: some wait with another one.
+MPSHM_MUST_USE
+int mpshm_condvar_notify(const struct mpshm_condvar_t *condvar,
+                         const struct mpshm_mutex_t *mutex,
+                         uint32_t count,
+                         uint32_t *notified);
+
+// How many wait and are not notified; exact with the mutex held.
+MPSHM_MUST_USE int mpshm_condvar_waiters(const struct mpshm_condvar_t *condvar, uint32_t *waiters);
+
+// Makes a barrier for 1 to 4096 parties. `timeout_ns` is how long mpshm_barrier_wait_default() waits. Place and errors as
+// mpshm_value_create().
+MPSHM_MUST_USE
+int mpshm_barrier_create(const struct mpshm_segment_t *segment,
+                         const char *name,
+                         uint32_t parties,
+                         int64_t timeout_ns,
+                         struct mpshm_barrier_t **barrier);
+
+// Opens a barrier.
+MPSHM_MUST_USE
+int mpshm_barrier_open(const struct mpshm_segment_t *segment,
+                       const char *name,
+                       struct mpshm_barrier_t **barrier);
+
+// Opens a barrier, or makes it.
+MPSHM_MUST_USE
+int mpshm_barrier_open_or_create(const struct mpshm_segment_t *segment,
+                                 const char *name,
+                                 uint32_t parties,
+                                 int64_t timeout_ns,
+                                 struct mpshm_barrier_t **barrier);
+
+// Closes the handle; NULL is a no-op.
+void mpshm_barrier_close(struct mpshm_barrier_t *barrier);
+
+// Waits for all parties. `index`, which may be NULL, is the place in the order of coming: the last one has parties - 1.
+// EBROKEN: a party's time was over (perhaps this one's), it was cancelled or died, or somebody broke or reset the
+// barrier. EINTERRUPTED: cancelled, and the barrier broken by that.
+MPSHM_MUST_USE
+int mpshm_barrier_wait(const struct mpshm_barrier_t *barrier,
+                       int64_t timeout_ns,
+                       uint32_t *index);
+
+// The same with the time-out that the barrier was made with.
+MPSHM_MUST_USE int mpshm_barrier_wait_default(const struct mpshm_barrier_t *barrier, uint32_t *index);
+
+// Waits for all parties; if this one is the last, it runs `action(context)` before anybody goes on. When its process dies
+// in there, the barrier is broken.
+MPSHM_MUST_USE
+int mpshm_barrier_wait_with(const struct mpshm_barrier_t *barrier,
+                            int64_t timeout_ns,
+                            mpshm_barrier_action_t action,
+                            void *context,
+                            uint32_t *index);
+
+// Breaks the barrier for all who wait and all who come, until mpshm_barrier_reset(). Never waits.
+MPSHM_MUST_USE int mpshm_barrier_abort(const struct mpshm_barrier_t *barrier);
+
+// Makes the barrier as new; who waits gets EBROKEN. Never waits.
+MPSHM_MUST_USE int mpshm_barrier_reset(const struct mpshm_barrier_t *barrier);
+
+// Whether the barrier is broken.
+MPSHM_MUST_USE int mpshm_barrier_is_broken(const struct mpshm_barrier_t *barrier, bool *is_broken);
+
+// How many parties wait now.
+MPSHM_MUST_USE int mpshm_barrier_waiting(const struct mpshm_barrier_t *barrier, uint32_t *waiting);
+
+// How many parties it takes.
+MPSHM_MUST_USE int mpshm_barrier_parties(const struct mpshm_barrier_t *barrier, uint32_t *parties);
 
 // Sets the defaults: 1024 messages of up to 4096 bytes.
 MPSHM_MUST_USE int mpshm_queue_options_init(struct mpshm_queue_options_t *options);

@@ -60,6 +60,11 @@ mod model {
                     self.0.load(order)
                 }
 
+                /// A look that is no step of the thread's: the kernel's.
+                pub(crate) fn load_unseen(&self) -> $int {
+                    self.0.load(Ordering::Relaxed)
+                }
+
                 pub(crate) fn store(&self, value: $int, order: Ordering) {
                     step();
                     self.0.store(value, order);
@@ -73,6 +78,11 @@ mod model {
                 pub(crate) fn fetch_add(&self, value: $int, order: Ordering) -> $int {
                     step();
                     self.0.fetch_add(value, order)
+                }
+
+                pub(crate) fn fetch_sub(&self, value: $int, order: Ordering) -> $int {
+                    step();
+                    self.0.fetch_sub(value, order)
                 }
 
                 pub(crate) fn fetch_or(&self, value: $int, order: Ordering) -> $int {

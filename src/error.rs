@@ -68,7 +68,7 @@ pub enum ErrorKind {
     WorkerDied = 81,
     /// The task was cancelled before it ended.
     Cancelled = 82,
-    /// The pool cannot run tasks any more.
+    /// The pool cannot run tasks any more; or the barrier was broken.
     Broken = 83,
 
     /// A panic was stopped at the C boundary; a defect of this library or of a callback.

@@ -46,8 +46,9 @@ pub use queue::{
 pub use recover::recover;
 pub use segment::{ObjectInfo, ObjectKind, Place, Segment, SegmentOptions, recv_fd, send_fd};
 pub use sync::{
-    AcquireError, Attempt, Event, Latch, LockError, Mutex, MutexGuard, Once, Permit, Semaphore,
-    SemaphoreOptions,
+    AcquireError, Attempt, Barrier, BarrierError, BarrierOptions, BarrierPass, Condvar,
+    CondvarOptions, Event, HeldLock, Latch, LockError, Mutex, MutexGuard, Once, Permit, ReadGuard,
+    RwLock, Semaphore, SemaphoreOptions, WaitError, WriteGuard,
 };
 pub use value::{
     Array, Bits, Content, Elements, Latest, LatestClaim, LatestOptions, LatestReader, LatestWrite,

@@ -11,6 +11,9 @@
 //! | Queue | blocks are freed, leased items returned |
 //! | Latest | buffers and pins are free again |
 //! | Ring | the roles of the dead are taken by whoever comes |
+//! | RwLock | its words name the dead beyond doubt, too |
+//! | Condvar | a sleeper passes on what the dead were notified of |
+//! | Barrier | a sleeper breaks it for a dead party |
 //! | Semaphore | owned permits are freed; those that are only counted stay taken |
 //! | Event, Latch | nothing is ever held |
 //! | Once | the next one who comes finds the dead runner's mark, and runs it |
@@ -53,6 +56,9 @@ pub fn recover(segment: &Segment) -> Result<()> {
                 | ObjectKind::Array
                 | ObjectKind::Mutex
                 | ObjectKind::Ring
+                | ObjectKind::RwLock
+                | ObjectKind::Condvar
+                | ObjectKind::Barrier
                 | ObjectKind::Event
                 | ObjectKind::Once
                 | ObjectKind::Latch,

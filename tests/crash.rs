@@ -11,6 +11,10 @@
 //! a careless queue, ring, lock, event, directory or attachment would do, done instead of the operation that the scenario is
 //! about.
 
+#[path = "lab/barriers.rs"]
+mod barriers;
+#[path = "lab/conditions.rs"]
+mod conditions;
 #[path = "lab/ends.rs"]
 mod ends;
 #[path = "lab/events.rs"]
@@ -52,6 +56,8 @@ mod ring_wakes;
 mod ring_world;
 #[path = "lab/rings.rs"]
 mod rings;
+#[path = "lab/rwlocks.rs"]
+mod rwlocks;
 #[path = "lab/second.rs"]
 mod second;
 #[path = "lab/segments.rs"]
@@ -248,6 +254,12 @@ impl Jobs {
         self.roused(RousedLocker);
         let held = locks::Locked::new(locks::Op::Lock, locks::State::Held);
         self.asleep(held);
+        use rwlocks::{Guarded, Op as Guard, State as Found};
+        self.asleep(Guarded::new(Guard::Read, Found::Written));
+        self.asleep(Guarded::new(Guard::Write, Found::Read));
+        self.roused(conditions::Waited::new(conditions::Op::Roused));
+        self.asleep(conditions::Waited::new(conditions::Op::Wait));
+        self.asleep(barriers::Met::new(barriers::Op::First));
     }
 
     fn segments(&mut self) {
@@ -319,6 +331,26 @@ impl Jobs {
             self.run(Newest::new(op, Others::Nobody));
         }
         self.asleep(Newest::new(Newer::Wait, Others::Nobody));
+        for state in [State::Free, State::Dead] {
+            self.run(Locked::recursive(Lock::Add, state));
+        }
+        use rwlocks::{Guarded, Op as Guard, State as Found};
+        for (state, operations) in [
+            (Found::Free, &[Guard::Read, Guard::TryRead, Guard::Write, Guard::TryWrite][..]),
+            (Found::Read, &[Guard::Read, Guard::TryWrite, Guard::GiveUp, Guard::LetIn]),
+            (Found::Written, &[Guard::TryRead, Guard::TryWrite]),
+            (Found::Dead, &[Guard::Read, Guard::TryRead, Guard::Write, Guard::TryWrite]),
+        ] {
+            for &op in operations {
+                self.run(Guarded::new(op, state));
+            }
+        }
+        self.run(conditions::Waited::new(conditions::Op::Notify));
+        self.run(conditions::Waited::new(conditions::Op::GiveUp));
+        use barriers::{Met, Op as Meet};
+        for op in [Meet::Last, Meet::GiveUp, Meet::Abort, Meet::Reset] {
+            self.run(Met::new(op));
+        }
         use values::{Added, Kind};
         for kind in
             [Kind::Integer, Kind::Float, Kind::Update, Kind::Element, Kind::Wide, Kind::Waitable]

@@ -62,6 +62,8 @@ mod segments;
 mod signals;
 #[path = "hostile/storm.rs"]
 mod storm;
+#[path = "hostile/sync.rs"]
+mod sync;
 #[path = "hostile/toys.rs"]
 mod toys;
 #[path = "hostile/world.rs"]
@@ -121,6 +123,7 @@ fn kinds() -> Vec<(&'static str, Run)> {
         of::<locks::Mutexes>(),
         of::<signals::Signals>(),
         of::<latest::Latests>(),
+        of::<sync::Others>(),
         of::<c::CQueue<c::InSlots>>(),
         of::<c::CQueue<c::InBlocks>>(),
         of::<c::CQueue<c::OfMessages>>(),

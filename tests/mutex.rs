@@ -1,11 +1,14 @@
 //! What a `Mutex` promises, over real processes.
 //!
 //! Lines of the list of behaviours that are not here: of a34, the release of a free lock (only a guard
-//! can release, and there is none then: the compiler refuses); a35 (there is no recursive lock yet).
+//! can release, and there is none then: the compiler refuses); of a35, the release by another thread or process,
+//! or one too many, for the same reason. Both are in the C tests.
 
 mod common;
 #[path = "common/probe.rs"]
 mod probe;
+#[path = "mutex/recursive.rs"]
+mod recursive;
 
 use common::{state_of, until};
 use mpshm::{Canceller, ErrorKind, LockError, Mutex, Process, Segment, Value};
@@ -13,6 +16,7 @@ use probe::{
     Count, LONG, Random, SHORT, costs_next_to_nothing, for_ever, go_on, in_child, is, join, kill,
     spawn, stop, until_asleep, without_system_calls,
 };
+use recursive::*;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,6 +24,8 @@ fn main() {
     common::main(tests![
         a34_a_held_lock_is_busy_for_others_and_free_after_its_release,
         a34_a_lock_with_a_time_out_waits_that_long,
+        a35_three_locks_need_three_unlocks,
+        a35_a_waiter_gets_it_with_the_last_unlock,
         a36_a_guard_unlocks_on_every_way_out,
         b08_the_next_locker_learns_of_a_dead_owner_within_10_ms,
         b08_a_sleeper_learns_of_a_dead_owner,
@@ -27,6 +33,8 @@ fn main() {
         b08_a_zombie_is_dead,
         b08_an_owner_whose_idle_child_keeps_its_descriptor_is_dead,
         b08_owners_killed_at_random_leave_a_lock_that_works: 120,
+        b08_who_comes_after_a_dead_owner_holds_it_once,
+        b08_a_sleeper_at_a_recursive_lock_learns_of_a_dead_owner,
         b24_four_processes_exclude_each_other: 60,
         a_stopped_owner_keeps_the_lock,
         a_stopped_sleeper_does_not_keep_the_lock_from_others,
@@ -45,6 +53,10 @@ fn main() {
         waiting_costs_next_to_nothing,
         locking_without_contention_makes_no_system_call,
         handing_over_is_not_lost_among_many_sleepers: 60,
+        a_mutex_is_what_it_was_made_as,
+        locking_too_often_is_an_error,
+        a_child_does_not_hold_what_its_parent_holds_twice,
+        locking_again_makes_no_system_call,
     ])
 }
 

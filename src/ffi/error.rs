@@ -56,7 +56,7 @@ pub const MPSHM_ETASKFAILED: c_int = -80;
 pub const MPSHM_EWORKERDIED: c_int = -81;
 /// The task was cancelled before it ended.
 pub const MPSHM_ECANCELLED: c_int = -82;
-/// The pool cannot run tasks any more.
+/// The pool cannot run tasks any more; or the barrier was broken.
 pub const MPSHM_EBROKEN: c_int = -83;
 /// A panic was stopped at the boundary: a defect of the library.
 pub const MPSHM_EPANIC: c_int = -100;
@@ -101,7 +101,7 @@ const KINDS: [(ErrorKind, &CStr, &CStr); 28] = [
     (ErrorKind::TaskFailed, c"MPSHM_ETASKFAILED", c"the task failed"),
     (ErrorKind::WorkerDied, c"MPSHM_EWORKERDIED", c"the worker died"),
     (ErrorKind::Cancelled, c"MPSHM_ECANCELLED", c"the task was cancelled"),
-    (ErrorKind::Broken, c"MPSHM_EBROKEN", c"the pool cannot run tasks any more"),
+    (ErrorKind::Broken, c"MPSHM_EBROKEN", c"the pool or the barrier is broken"),
     (ErrorKind::Panic, c"MPSHM_EPANIC", c"a panic inside the library"),
 ];
 

@@ -22,6 +22,12 @@ pub mod latest;
 
 pub mod mutex;
 
+pub mod rwlock;
+
+pub mod condvar;
+
+pub mod barrier;
+
 pub mod queue_options;
 
 pub mod queue;
@@ -264,23 +270,26 @@ pub(crate) unsafe fn bytes<'a>(pointer: *const c_void, size: usize) -> Result<&'
 pub(crate) mod locking {
     use super::*;
     use crate::sync::LockError;
-    use crate::sync::mutex::{self, RawGuard};
+    use crate::sync::mutex;
     use crate::sync::raw_mutex::RawMutex;
 
     pub(crate) fn lock(raw: &RawMutex, segment: &Segment, timeout_ns: i64) -> Result<()> {
-        let result = if timeout_ns == 0 {
+        keep(if timeout_ns == 0 {
             mutex::try_lock(raw, segment)
         } else {
             mutex::lock(raw, segment, deadline(timeout_ns)?)
-        };
-        let keep = |guard: RawGuard<'_>| std::mem::forget(guard);
-        match result {
+        })
+    }
+
+    /// Forgets the guard: C unlocks by a call.
+    pub(crate) fn keep<G>(locked: std::result::Result<G, LockError<G>>) -> Result<()> {
+        match locked {
             Ok(guard) => {
-                keep(guard);
+                std::mem::forget(guard);
                 Ok(())
             }
             Err(LockError::OwnerDead(guard)) => {
-                keep(guard);
+                std::mem::forget(guard);
                 Err(LockError::<()>::OwnerDead(()).into())
             }
             Err(other) => Err(other.into()),

@@ -6,7 +6,7 @@ use crate::sync::mutex::ByteMutex;
 use std::ffi::{c_char, c_int, c_void};
 
 /// A lock in shared memory, and the bytes that it guards.
-pub struct mpshm_mutex_t(ByteMutex);
+pub struct mpshm_mutex_t(pub(crate) ByteMutex);
 
 /// Makes a mutex with `size` bytes of data, zeroed and aligned to `align` (a power of two up to 128 that
 /// divides `size`; 1 for a size of 0). `type_code` is MPSHM_BYTES, or a scalar's for which size and
@@ -26,7 +26,35 @@ pub unsafe extern "C" fn mpshm_mutex_create(
         let item = item(type_code, size, align)?;
         // SAFETY: the caller's pointers.
         unsafe {
-            hand_out(mutex, mpshm_mutex_t(ByteMutex::create(place(segment, name, true)?, item)?));
+            hand_out(
+                mutex,
+                mpshm_mutex_t(ByteMutex::create(place(segment, name, true)?, item, false)?),
+            );
+        }
+        Ok(())
+    })
+}
+
+/// Makes a mutex that its owner, a thread, may lock up to 65535 times, and has to unlock as often; it is that for
+/// everybody who opens it. Else as mpshm_mutex_create(). Who gets it after EOWNERDEAD holds it once, and is told so at
+/// each lock until mpshm_mutex_mark_consistent().
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_mutex_create_recursive(
+    segment: *const mpshm_segment_t,
+    name: *const c_char,
+    type_code: u32,
+    size: usize,
+    align: usize,
+    mutex: *mut *mut mpshm_mutex_t,
+) -> c_int {
+    call(|| {
+        check_out(mutex, "mutex")?;
+        let item = item(type_code, size, align)?;
+        // SAFETY: the caller's pointers.
+        unsafe {
+            let made = ByteMutex::create(place(segment, name, true)?, item, true)?;
+            hand_out(mutex, mpshm_mutex_t(made));
         }
         Ok(())
     })
@@ -72,11 +100,50 @@ pub unsafe extern "C" fn mpshm_mutex_open_or_create(
         unsafe {
             let opened = place(segment, name, false)?.open_or_create(
                 |place| ByteMutex::open(place, item),
-                |place| ByteMutex::create(place, item),
+                |place| ByteMutex::create(place, item, false),
             )?;
             hand_out(mutex, mpshm_mutex_t(opened));
         }
         Ok(())
+    })
+}
+
+/// Opens a mutex, or makes a recursive one. One that is there stays what it is.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_mutex_open_or_create_recursive(
+    segment: *const mpshm_segment_t,
+    name: *const c_char,
+    type_code: u32,
+    size: usize,
+    align: usize,
+    mutex: *mut *mut mpshm_mutex_t,
+) -> c_int {
+    call(|| {
+        check_out(mutex, "mutex")?;
+        let item = item(type_code, size, align)?;
+        // SAFETY: the caller's pointers.
+        unsafe {
+            let opened = place(segment, name, false)?.open_or_create(
+                |place| ByteMutex::open(place, item),
+                |place| ByteMutex::create(place, item, true),
+            )?;
+            hand_out(mutex, mpshm_mutex_t(opened));
+        }
+        Ok(())
+    })
+}
+
+/// Whether the mutex was made recursive.
+#[unsafe(no_mangle)]
+#[must_use]
+pub unsafe extern "C" fn mpshm_mutex_is_recursive(
+    mutex: *const mpshm_mutex_t,
+    is_recursive: *mut bool,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's pointers.
+        unsafe { put(is_recursive, given(mutex, "mutex")?.0.raw.is_recursive(), "is_recursive") }
     })
 }
 
@@ -88,7 +155,7 @@ pub unsafe extern "C" fn mpshm_mutex_close(mutex: *mut mpshm_mutex_t) {
 }
 
 /// Locks; as mpshm_value_lock(): 0, EOWNERDEAD (held), ENOTRECOVERABLE, EBUSY (time-out 0), ETIMEDOUT,
-/// EDEADLOCK, EINTERRUPTED.
+/// EDEADLOCK (this thread holds it, and it is not recursive), ELIMIT (it is, and held 65535 times), EINTERRUPTED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_mutex_lock(mutex: *const mpshm_mutex_t, timeout_ns: i64) -> c_int {
@@ -99,7 +166,7 @@ pub unsafe extern "C" fn mpshm_mutex_lock(mutex: *const mpshm_mutex_t, timeout_n
     })
 }
 
-/// Unlocks. ENOTOWNER when this thread of this process does not hold the lock.
+/// Unlocks, a recursive one once. ENOTOWNER when this thread of this process does not hold the lock.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_mutex_unlock(mutex: *const mpshm_mutex_t) -> c_int {

@@ -157,22 +157,33 @@ fn errno() -> i32 {
 #[cfg(loom)]
 mod model {
     use super::{AtomicU32, Deadline, PrivateWord, Woken};
-    use crate::atomic::{AtomicU64, Ordering};
+    use crate::atomic::{AtomicU64, step};
     use loom::sync::{Condvar, Mutex};
 
+    /// Who sleeps: numbers of sleepers and the address of the word of each, oldest first.
+    #[derive(Default)]
+    struct Asleep {
+        sleepers: Vec<(u32, usize)>,
+        last: u32,
+    }
+
     loom::lazy_static! {
-        /// How many sleep, and on what.
-        static ref KERNEL: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
+        static ref KERNEL: (Mutex<Asleep>, Condvar) = Default::default();
     }
 
     /// What can be slept on in the models: a word, or the lower half of one.
-    pub(crate) trait Word {
+    pub(crate) trait Word: Copy {
         fn value(self) -> u32;
+        fn address(self) -> usize;
     }
 
     impl Word for &AtomicU32 {
         fn value(self) -> u32 {
-            self.load(Ordering::Relaxed)
+            self.load_unseen()
+        }
+
+        fn address(self) -> usize {
+            std::ptr::from_ref(self) as usize
         }
     }
 
@@ -182,7 +193,11 @@ mod model {
 
     impl Word for Half<'_> {
         fn value(self) -> u32 {
-            self.0.load(Ordering::Relaxed) as u32
+            self.0.load_unseen() as u32
+        }
+
+        fn address(self) -> usize {
+            std::ptr::from_ref(self.0) as usize
         }
     }
 
@@ -192,22 +207,30 @@ mod model {
         _deadline: Deadline,
         _cancel: Option<&PrivateWord>,
     ) -> Woken {
+        step(); // the call; whoever vanishes does so before it, and never in the kernel
         let mut asleep = KERNEL.0.lock().unwrap();
         if word.value() == expected {
-            *asleep += 1;
-            drop(KERNEL.1.wait(asleep).unwrap());
+            asleep.last += 1;
+            let me = (asleep.last, word.address());
+            asleep.sleepers.push(me);
+            while asleep.sleepers.contains(&me) {
+                asleep = KERNEL.1.wait(asleep).unwrap();
+            }
         }
         Woken::Spurious
     }
 
-    pub(crate) fn wake(_word: impl Word, count: u32) -> u32 {
-        // Exactly as many as asked for, so that a wake-up that should have been passed on shows. (A model
-        // sleeps on one word only.)
+    pub(crate) fn wake(word: impl Word, count: u32) -> u32 {
+        // Exactly as many as asked for, so that a wake-up that should have been passed on shows.
         let mut asleep = KERNEL.0.lock().unwrap();
-        let woken = count.min(*asleep);
-        *asleep -= woken;
-        for _ in 0..woken {
-            KERNEL.1.notify_one();
+        let mut woken = 0;
+        asleep.sleepers.retain(|&(_, address)| {
+            let goes = address == word.address() && woken < count;
+            woken += u32::from(goes);
+            !goes
+        });
+        if woken > 0 {
+            KERNEL.1.notify_all();
         }
         woken
     }

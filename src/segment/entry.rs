@@ -24,6 +24,12 @@ pub enum ObjectKind {
     Queue = 4,
     /// A [`Ring`](crate::Ring).
     Ring = 5,
+    /// A [`RwLock`](crate::RwLock).
+    RwLock = 6,
+    /// A [`Condvar`](crate::Condvar).
+    Condvar = 7,
+    /// A [`Barrier`](crate::Barrier).
+    Barrier = 8,
     /// A [`Semaphore`](crate::Semaphore).
     Semaphore = 9,
     /// An [`Event`](crate::Event).
@@ -44,6 +50,9 @@ impl ObjectKind {
             Self::Mutex,
             Self::Queue,
             Self::Ring,
+            Self::RwLock,
+            Self::Condvar,
+            Self::Barrier,
             Self::Semaphore,
             Self::Event,
             Self::Once,

@@ -8,7 +8,9 @@ use crate::os::fork;
 use crate::segment::Segment;
 use crate::segment::directory::ObjectKind;
 use crate::segment::place::{Object, Place, Plan};
-use crate::sync::raw_mutex::{Doubt, LockError, Locked, Mark, RawMutex};
+use crate::sync::lock_error::LockError;
+use crate::sync::raw_mutex::{Doubt, Locked, Mark, RawMutex};
+use std::cell::Cell;
 use std::marker::PhantomData;
 
 /// A plain value of any size, and the lock that guards it, in shared memory.
@@ -17,6 +19,8 @@ use std::marker::PhantomData;
 /// [`LockError::OwnerDead`] with the lock held, at once; who is asleep learns of it within 80 ms. A
 /// stopped owner keeps the lock. **A panic** unlocks, without a mark: the data may be half-changed.
 /// **Forks.** A guard belongs to the process that locked; its copy in a forked child does nothing.
+/// **Locking again.** A thread that locks what it holds gets [`LockError::Deadlock`], unless the mutex was made
+/// [recursive](Mutex::recursive).
 ///
 /// ```standalone_crate
 /// use mpshm::{Mutex, Process};
@@ -50,12 +54,20 @@ unsafe impl<T: Pod> Send for Mutex<T> {}
 // SAFETY: as above.
 unsafe impl<T: Pod> Sync for Mutex<T> {}
 
-fn check_align<T>() -> Result<()> {
+pub(crate) fn check_align<T>() -> Result<()> {
     if align_of::<T>() > ALIGN_MAX {
         return Err(Error::new(
             ErrorKind::Invalid,
             format!("a type aligned to {}: at most {ALIGN_MAX} is possible", align_of::<T>()),
         ));
+    }
+    Ok(())
+}
+
+/// What else than the data a new mutex holds.
+fn prepare(region: Region, recursive: bool) -> Result<()> {
+    if recursive {
+        region.one::<RawMutex>(0)?.make_recursive();
     }
     Ok(())
 }
@@ -74,15 +86,51 @@ impl<T: Pod> Mutex<T> {
         Self::create(Place::ANONYMOUS, value)
     }
 
+    /// An anonymous mutex that its owner, a thread, may lock up to 65,535 times; who else wants it waits until it was
+    /// unlocked as often.
+    ///
+    /// Each guard reads and replaces the value by copy, so that several in one thread do not get in each other's way.
+    /// Who gets it after an owner's death holds it once, and is told of that at each lock until the data are
+    /// [marked as consistent](MutexGuard::mark_consistent).
+    ///
+    /// ```
+    /// let mutex = mpshm::Mutex::recursive(1u64)?;
+    /// let outer = mutex.lock().unwrap();
+    /// let mut inner = mutex.lock().unwrap();
+    /// inner.set(2);
+    /// drop(inner);
+    /// assert_eq!(outer.get(), 2);
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn recursive(value: T) -> Result<Self> {
+        Self::create_recursive(Place::ANONYMOUS, value)
+    }
+
     /// Makes a mutex at `place`: a name, or [`segment.at(name)`](Segment::at).
     ///
     /// # Errors
     /// `Exists`; `Invalid`; `NoSpace`; `Limit`.
     pub fn create<'a>(place: impl Into<Place<'a>>, value: T) -> Result<Self> {
+        Self::make(place.into(), value, false)
+    }
+
+    /// Makes a [recursive](Self::recursive) mutex at `place`; it is that for everybody who opens it.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_recursive<'a>(place: impl Into<Place<'a>>, value: T) -> Result<Self> {
+        Self::make(place.into(), value, true)
+    }
+
+    fn make(place: Place<'_>, value: T, recursive: bool) -> Result<Self> {
         check_align::<T>()?;
         let plan =
             Plan { kind: ObjectKind::Mutex, item: TypeTag::of::<T>(), length: Self::size_for() };
-        let object = place.into().create(plan, |region| {
+        let object = place.create(plan, |region| {
+            prepare(region, recursive)?;
             let bytes = bytemuck::bytes_of(&value);
             let data = region.slice(data_offset::<T>(), bytes.len() as u64)?;
             // SAFETY: inside the extent, which nobody else sees yet.
@@ -106,6 +154,22 @@ impl<T: Pod> Mutex<T> {
     /// Those of [`open`](Self::open) and [`create`](Self::create) but for `NotFound` and `Exists`.
     pub fn open_or_create<'a>(place: impl Into<Place<'a>>, value: T) -> Result<Self> {
         place.into().open_or_create(|place| Self::open(place), |place| Self::create(place, value))
+    }
+
+    /// Opens the mutex at `place`, or makes a recursive one with `value`. One that is there stays what it is.
+    ///
+    /// # Errors
+    /// As [`open_or_create`](Self::open_or_create).
+    pub fn open_or_create_recursive<'a>(place: impl Into<Place<'a>>, value: T) -> Result<Self> {
+        place
+            .into()
+            .open_or_create(|place| Self::open(place), |place| Self::create_recursive(place, value))
+    }
+
+    /// Whether it was made [recursive](Self::recursive).
+    #[must_use]
+    pub fn is_recursive(&self) -> bool {
+        self.raw.is_recursive()
     }
 
     /// Bytes that such a mutex needs in a segment.
@@ -174,10 +238,10 @@ pub(crate) struct ByteMutex {
 }
 
 impl ByteMutex {
-    pub(crate) fn create(place: Place<'_>, item: TypeTag) -> Result<Self> {
+    pub(crate) fn create(place: Place<'_>, item: TypeTag, recursive: bool) -> Result<Self> {
         let length = Self::offset(item) + u64::from(item.size);
         let plan = Plan { kind: ObjectKind::Mutex, item, length };
-        Self::over(place.create(plan, |_| Ok(()))?, item)
+        Self::over(place.create(plan, |region| prepare(region, recursive))?, item)
     }
 
     pub(crate) fn open(place: Place<'_>, item: TypeTag) -> Result<Self> {
@@ -202,18 +266,36 @@ impl<T> std::fmt::Debug for Mutex<T> {
 }
 
 /// A held lock. Dropped, it unlocks.
-pub(crate) struct RawGuard<'m> {
+pub struct RawGuard<'m> {
     raw: &'m RawMutex,
-    process: u32,
+    segment: &'m Segment,
+    /// 0 = not even here: the lock was lost while a condition was waited for.
+    process: Cell<u32>,
     /// A lock belongs to a thread.
     here: PhantomData<*const ()>,
 }
 
-impl RawGuard<'_> {
+impl<'m> RawGuard<'m> {
+    #[inline]
+    fn new(raw: &'m RawMutex, segment: &'m Segment) -> Self {
+        let process = Cell::new(fork::generation());
+        Self { raw, segment, process, here: PhantomData }
+    }
+
     /// Whether this is the process that locked, not a forked child with a copy of the guard.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
-        self.process == fork::generation()
+        self.process.get() == fork::generation()
+    }
+
+    /// The lock itself, and the segment that it lies in.
+    pub(crate) fn parts(&self) -> (&RawMutex, &Segment) {
+        (self.raw, self.segment)
+    }
+
+    /// The lock is nobody's any more: it could not be got again.
+    pub(crate) fn lose(&self) {
+        self.process.set(0);
     }
 
     pub(crate) fn mark_consistent(&self) {
@@ -231,6 +313,24 @@ impl Drop for RawGuard<'_> {
             self.raw.unlock();
         }
     }
+}
+
+/// Guards that a [`Condvar`](crate::Condvar) can wait with: those of mutexes, and of the locks of values and arrays.
+pub trait HeldLock: sealed::Sealed {}
+
+pub(crate) mod sealed {
+    pub trait Sealed {
+        fn raw(&self) -> &super::RawGuard<'_>;
+    }
+}
+
+/// The guard of a lock that this thread holds, by an owner who forgot it, and must forget it again.
+pub(crate) fn guard_of_forgotten<'m>(
+    raw: &'m RawMutex,
+    segment: &'m Segment,
+) -> Result<std::mem::ManuallyDrop<RawGuard<'m>>> {
+    held(raw, segment)?;
+    Ok(std::mem::ManuallyDrop::new(RawGuard::new(raw, segment)))
 }
 
 /// Gives back a lock that this thread holds, by an owner who forgot its guard.
@@ -254,12 +354,13 @@ fn held<'m>(raw: &'m RawMutex, segment: &Segment) -> Result<&'m RawMutex> {
 #[inline]
 pub(crate) fn lock<'m>(
     raw: &'m RawMutex,
-    segment: &Segment,
+    segment: &'m Segment,
     deadline: Deadline,
 ) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
     let mark = Mark::from(segment.me().map_err(LockError::Failed)?);
     settle(
         raw,
+        segment,
         raw.lock(mark, deadline, |slot, generation, doubt| {
             is_over(segment, slot, generation, doubt)
         }),
@@ -270,16 +371,17 @@ pub(crate) fn lock<'m>(
 #[inline]
 pub(crate) fn try_lock<'m>(
     raw: &'m RawMutex,
-    segment: &Segment,
+    segment: &'m Segment,
 ) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
     let mark = Mark::from(segment.me().map_err(LockError::Failed)?);
     settle(
         raw,
+        segment,
         raw.try_lock(mark, |slot, generation, doubt| is_over(segment, slot, generation, doubt)),
     )
 }
 
-fn is_over(segment: &Segment, slot: u32, generation: u64, doubt: Doubt) -> bool {
+pub(crate) fn is_over(segment: &Segment, slot: u32, generation: u64, doubt: Doubt) -> bool {
     segment.table().is_ok_and(|table| match doubt {
         Doubt::None => false,
         Doubt::Some => table.has_let_go(slot, generation),
@@ -288,11 +390,12 @@ fn is_over(segment: &Segment, slot: u32, generation: u64, doubt: Doubt) -> bool 
 }
 
 #[inline]
-fn settle(
-    raw: &RawMutex,
+pub(crate) fn settle<'m>(
+    raw: &'m RawMutex,
+    segment: &'m Segment,
     locked: std::result::Result<Locked, LockError<()>>,
-) -> std::result::Result<RawGuard<'_>, LockError<RawGuard<'_>>> {
-    let guard = || RawGuard { raw, process: fork::generation(), here: PhantomData };
+) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
+    let guard = || RawGuard::new(raw, segment);
     match locked {
         Ok(Locked::Sound) => Ok(guard()),
         Ok(Locked::OwnerDead) => Err(LockError::OwnerDead(guard())),
@@ -316,6 +419,14 @@ fn settle(
 pub struct MutexGuard<'m, T> {
     raw: RawGuard<'m>,
     data: *mut T,
+}
+
+impl<T> HeldLock for MutexGuard<'_, T> {}
+
+impl<T> sealed::Sealed for MutexGuard<'_, T> {
+    fn raw(&self) -> &RawGuard<'_> {
+        &self.raw
+    }
 }
 
 impl<T: Pod> MutexGuard<'_, T> {

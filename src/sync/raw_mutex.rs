@@ -11,11 +11,20 @@
 //! | 0 | WAITERS: somebody may be asleep |
 //! | 1 | INCONSISTENT: the owner before this one died and nobody has said that the data are sound |
 //! | 2 | LOST: an inconsistent lock was unlocked; nobody gets it again |
+//! | 3 | READER: the owner only passes through: its death leaves nothing in doubt (`readers.rs`) |
 //! | 4–15 | the owner's slot |
 //! | 16–63 | the owner's generation (48 bits, never 0); 0 = unlocked |
 //!
+//! Unlocked and INCONSISTENT is the state in which somebody who was told of a death, and has nothing to say about
+//! the data, left the lock: the next owner is told as well.
+//!
 //! Sleepers wait on the half with bits 0 to 31. `threads_mark` and `thread` tell the owner's threads apart:
 //! they are written by the owner alone, after it locked and before it unlocks.
+//!
+//! | bits of `depth` | what |
+//! |---|---|
+//! | 0–31 | how often the owner has locked beyond the first time |
+//! | 63 | RECURSIVE: the owner may lock again; set before anybody else sees the lock |
 //!
 //! # Invariants
 //! - I1. The word changes from unlocked to owned, or from a dead owner to a new one, only by CAS.
@@ -24,6 +33,8 @@
 //! - I3. `threads_mark` is this process's and `thread` this thread only while this thread holds the lock: the
 //!   owner writes `thread`, then `threads_mark`, and clears `threads_mark` before it unlocks. What a dead owner
 //!   left there bears its own mark.
+//! - I4. The count in `depth` is the owner's, and 0 in an unlocked lock. Who takes over from a dead owner makes it 0
+//!   before it signs (I3), and so before it can lock again.
 //!
 //! # Ordering edges
 //! - E1. Locking is Acquire and unlocking Release: what was done under the lock is seen by the next
@@ -37,6 +48,7 @@
 //! | owner, after the exchange, before the wake | an open lock and sleepers | a sleeper after its slice |
 //! | woken sleeper, before its CAS | the same | the same |
 //! | who took over | INCONSISTENT with another dead owner | the next one: `OwnerDead` again |
+//! | owner, having locked several times | its count in `depth` | who takes over (I4) |
 //!
 //! # Progress
 //! Blocking by nature: a stopped owner keeps the lock. `try_lock` never waits.
@@ -50,15 +62,20 @@ use crate::layout::offset::Shared;
 use crate::os::clock::Deadline;
 use crate::os::futex::{self, Woken};
 use crate::segment::participant::Me;
+use crate::sync::lock_error::LockError;
 use crate::wait::cancel;
 use crate::wait::eventcount::SLICE;
-use std::fmt;
 
 const WAITERS: u64 = 1;
 const INCONSISTENT: u64 = 2;
 const LOST: u64 = 4;
+const READER: u64 = 8;
 const FLAGS: u64 = 15;
 const UNLOCKED: u64 = 0;
+const RECURSIVE: u64 = 1 << 63;
+const DEPTH: u64 = u32::MAX as u64;
+/// How often a thread can hold a recursive lock.
+pub(crate) const DEPTH_MAX: u64 = 65_535;
 /// Looks at a taken lock before sleeping.
 const SPINS: u32 = 100;
 /// How often a word is tried to be changed while others keep changing it.
@@ -73,8 +90,8 @@ pub(crate) struct RawMutex {
     threads_mark: AtomicU64,
     /// Which of the owner's threads.
     thread: AtomicU64,
-    /// Not used.
-    reserved: AtomicU64,
+    /// See the module's layout. The count: by the owner alone.
+    depth: AtomicU64,
 }
 // SAFETY: atomics only.
 unsafe impl Shared for RawMutex {}
@@ -94,11 +111,26 @@ fn owner(word: u64) -> Mark {
 }
 
 impl Mark {
-    fn slot(self) -> u32 {
+    /// As one who only passes through, and changes nothing that the lock guards.
+    pub(crate) fn of_a_reader(self) -> Self {
+        Self(self.0 | READER)
+    }
+
+    /// As it stands in a word, whose lowest four bits are something else.
+    pub(crate) fn word(self) -> u64 {
+        owner(self.0).0
+    }
+
+    /// The mark in such a word.
+    pub(crate) fn of_word(word: u64) -> Self {
+        owner(word)
+    }
+
+    pub(crate) fn slot(self) -> u32 {
         (self.0 >> 4 & 0xfff) as u32
     }
 
-    fn generation(self) -> u64 {
+    pub(crate) fn generation(self) -> u64 {
         self.0 >> 16
     }
 }
@@ -114,114 +146,25 @@ pub(crate) enum Doubt {
     Much,
 }
 
+/// What a look at the word shows who wants to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peek {
+    /// Nobody has it, or one who passes through.
+    Open,
+    /// The same, and an owner died.
+    OpenInDoubt,
+    Taken,
+    /// This thread has it.
+    Mine,
+    Lost,
+}
+
 /// How a lock was got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Locked {
     Sound,
     /// The owner before died.
     OwnerDead,
-}
-
-/// Why a lock was not got, or was got with a warning.
-///
-/// ```standalone_crate
-/// use mpshm::{LockError, Mutex, Process};
-/// let mutex = Mutex::<u64>::new(1)?;
-/// let child = Process::spawn(|| {
-///     let _guard = mutex.lock().unwrap();
-///     std::process::abort()
-/// })?;
-/// child.join()?;
-/// match mutex.lock() {
-///     Err(LockError::OwnerDead(mut guard)) => {
-///         guard.set(2); // whatever makes the data whole again
-///         guard.mark_consistent();
-///     }
-///     other => panic!("{other:?}"),
-/// }
-/// assert_eq!(mutex.lock().unwrap().get(), 2);
-/// # Ok::<(), mpshm::Error>(())
-/// ```
-#[non_exhaustive]
-pub enum LockError<G> {
-    /// The owner died; the lock is held now, by the guard inside. Make the data whole and call
-    /// `mark_consistent`; dropped without that, the lock is lost for everybody.
-    OwnerDead(G),
-    /// An owner died and the next one did not mark the data as consistent.
-    NotRecoverable,
-    /// Somebody else holds it, and the call does not wait.
-    Busy,
-    /// It was not free before the deadline.
-    TimedOut,
-    /// This thread holds it already.
-    Deadlock,
-    /// The wait was cancelled.
-    Interrupted,
-    /// This process cannot take part in the segment: see the error.
-    Failed(Error),
-}
-
-impl<G> LockError<G> {
-    /// What to decide on.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::OwnerDead(_) => ErrorKind::OwnerDead,
-            Self::NotRecoverable => ErrorKind::NotRecoverable,
-            Self::Busy => ErrorKind::Busy,
-            Self::TimedOut => ErrorKind::TimedOut,
-            Self::Deadlock => ErrorKind::Deadlock,
-            Self::Interrupted => ErrorKind::Interrupted,
-            Self::Failed(error) => error.kind(),
-        }
-    }
-
-    /// The same with another guard.
-    pub(crate) fn map<H>(self, change: impl FnOnce(G) -> H) -> LockError<H> {
-        match self {
-            Self::OwnerDead(guard) => LockError::OwnerDead(change(guard)),
-            Self::NotRecoverable => LockError::NotRecoverable,
-            Self::Busy => LockError::Busy,
-            Self::TimedOut => LockError::TimedOut,
-            Self::Deadlock => LockError::Deadlock,
-            Self::Interrupted => LockError::Interrupted,
-            Self::Failed(error) => LockError::Failed(error),
-        }
-    }
-}
-
-impl<G> fmt::Display for LockError<G> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OwnerDead(_) => {
-                "the lock's owner died; the lock is held now, its data are in doubt"
-            }
-            Self::NotRecoverable => {
-                "the lock is lost: an owner died and its data were never marked consistent"
-            }
-            Self::Busy => "the lock is held by somebody else",
-            Self::TimedOut => "the lock was not free before the deadline",
-            Self::Deadlock => "this thread holds the lock already",
-            Self::Interrupted => "the wait for the lock was cancelled",
-            Self::Failed(error) => return error.fmt(f),
-        })
-    }
-}
-
-impl<G> fmt::Debug for LockError<G> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LockError({}: {self})", self.kind().name())
-    }
-}
-
-impl<G> std::error::Error for LockError<G> {}
-
-impl<G> From<LockError<G>> for Error {
-    fn from(error: LockError<G>) -> Self {
-        match error {
-            LockError::Failed(error) => error,
-            other => Self::new(other.kind(), other.to_string()),
-        }
-    }
 }
 
 /// A number that no other thread of this process has; the same in a forked child's first thread,
@@ -252,22 +195,48 @@ impl RawMutex {
             word: AtomicU64::new(0),
             threads_mark: AtomicU64::new(0),
             thread: AtomicU64::new(0),
-            reserved: AtomicU64::new(0),
+            depth: AtomicU64::new(0),
         }
+    }
+
+    /// Lets the owner lock again. Before anybody else sees the lock.
+    pub(crate) fn make_recursive(&self) {
+        self.depth.store(RECURSIVE, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_recursive(&self) -> bool {
+        self.depth.load(Ordering::Relaxed) & RECURSIVE != 0
+    }
+
+    /// The owner locks once more, if the lock is one of those.
+    fn deepen(&self, seen: u64) -> Result<Locked, LockError<()>> {
+        let depth = self.depth.load(Ordering::Relaxed);
+        if depth & RECURSIVE == 0 {
+            return Err(LockError::Deadlock);
+        }
+        if depth & DEPTH >= DEPTH_MAX - 1 {
+            return Err(LockError::Failed(Error::new(
+                ErrorKind::Limit,
+                format!("this thread holds the lock {DEPTH_MAX} times already"),
+            )));
+        }
+        self.depth.store(depth + 1, Ordering::Relaxed);
+        // Told again as long as nobody has said that the data are sound.
+        Ok(if seen & INCONSISTENT == 0 { Locked::Sound } else { Locked::OwnerDead })
     }
 
     /// I3: says which thread has locked.
     #[inline]
     fn sign(&self, me: Mark) {
         self.thread.store(this_thread(), Ordering::Relaxed);
-        self.threads_mark.store(me.0, Ordering::Release); // E2: pairs with is_signed
+        self.threads_mark.store(owner(me.0).0, Ordering::Release); // E2: pairs with is_signed
     }
 
     /// I3: whether this thread has locked.
     fn is_signed(&self, me: Mark) -> bool {
         // E2: the thread read next is the one of this mark, or a later one's; this thread's own is neither
         // unless it holds the lock.
-        self.threads_mark.load(Ordering::Acquire) == me.0
+        self.threads_mark.load(Ordering::Acquire) == owner(me.0).0
             && self.thread.load(Ordering::Relaxed) == this_thread()
     }
 
@@ -296,27 +265,38 @@ impl RawMutex {
         doubt: Doubt,
         is_over: &impl Fn(u32, u64, Doubt) -> bool,
     ) -> Result<Locked, LockError<()>> {
+        let me_alone = owner(me.0);
         for _ in 0..TRIES {
             let seen = self.word.load(Ordering::Relaxed);
             if seen & LOST != 0 {
                 return Err(LockError::NotRecoverable);
             }
             let owner = owner(seen);
-            let (taken, locked) = if owner.0 == UNLOCKED {
+            let (taken, locked) = if owner.0 == UNLOCKED && seen & INCONSISTENT != 0 {
+                (me.0 | INCONSISTENT | waiters, Locked::OwnerDead)
+            } else if owner.0 == UNLOCKED {
                 (me.0 | waiters, Locked::Sound)
-            } else if owner == me {
+            } else if owner == me_alone {
                 if self.is_signed(me) {
-                    return Err(LockError::Deadlock);
+                    return self.deepen(seen);
                 }
                 return Err(LockError::Busy);
             } else if doubt != Doubt::None && is_over(owner.slot(), owner.generation(), doubt) {
-                (me.0 | INCONSISTENT | waiters | seen & WAITERS, Locked::OwnerDead)
+                let waiters = waiters | seen & WAITERS;
+                if seen & READER != 0 && seen & INCONSISTENT == 0 {
+                    (me.0 | waiters, Locked::Sound)
+                } else {
+                    (me.0 | waiters | INCONSISTENT, Locked::OwnerDead)
+                }
             } else {
                 return Err(LockError::Busy);
             };
             // E1: pairs with `unlock`, or with what the dead owner did last.
             if self.word.compare_exchange(seen, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
+                if locked == Locked::OwnerDead {
+                    self.forget_depth();
+                }
                 self.sign(me);
                 return Ok(locked);
             }
@@ -424,16 +404,78 @@ impl RawMutex {
         owner(self.word.load(Ordering::Relaxed)) == me && self.is_signed(me)
     }
 
-    /// Unlocks what this thread holds; an inconsistent lock is lost with that.
+    /// A look at the word, for who wants to read. SeqCst: see `readers.rs`.
+    #[inline]
+    pub(crate) fn peek(&self, me: Mark) -> Peek {
+        match self.word.load(Ordering::SeqCst) {
+            UNLOCKED => Peek::Open,
+            seen => self.judge(seen, me),
+        }
+    }
+
+    #[cold]
+    fn judge(&self, seen: u64, me: Mark) -> Peek {
+        if seen & LOST != 0 {
+            Peek::Lost
+        } else if owner(seen).0 == UNLOCKED || seen & READER != 0 {
+            if seen & INCONSISTENT == 0 { Peek::Open } else { Peek::OpenInDoubt }
+        } else if owner(seen) == me && self.is_signed(me) {
+            Peek::Mine
+        } else {
+            Peek::Taken
+        }
+    }
+
+    /// Unlocks what this thread holds, once; an inconsistent lock is lost with the last time.
     #[inline]
     pub(crate) fn unlock(&self) {
+        let depth = self.depth.load(Ordering::Relaxed);
+        if depth & DEPTH != 0 {
+            self.depth.store(depth - 1, Ordering::Relaxed);
+            return;
+        }
+        self.let_go(LOST);
+    }
+
+    /// Unlocks what this thread holds once, and hands on what it was told: an inconsistent lock stays so.
+    pub(crate) fn hand_on_doubt(&self) {
+        self.let_go(INCONSISTENT);
+    }
+
+    /// Makes it a lock that is held once; what to [`restore`](Self::restore) later. By the owner.
+    pub(crate) fn take_depth(&self) -> u64 {
+        let depth = self.depth.load(Ordering::Relaxed);
+        self.depth.store(depth & RECURSIVE, Ordering::Relaxed);
+        depth & DEPTH
+    }
+
+    /// Makes the lock, held once, held as deep as it was. By the owner.
+    pub(crate) fn restore(&self, depth: u64) {
+        let now = self.depth.load(Ordering::Relaxed);
+        self.depth.store(now & RECURSIVE | depth, Ordering::Relaxed);
+    }
+
+    /// Unlocks; an inconsistent lock is then as `doubted` says.
+    #[inline]
+    fn let_go(&self, doubted: u64) {
         self.threads_mark.store(0, Ordering::Relaxed); // I3
-        let inconsistent = self.word.load(Ordering::Relaxed) & INCONSISTENT != 0;
-        let left = if inconsistent { LOST } else { UNLOCKED };
+        let seen = self.word.load(Ordering::Relaxed);
+        if seen & LOST != 0 {
+            return; // while this thread waited for a condition; some guard of it does not know
+        }
+        let inconsistent = seen & INCONSISTENT != 0;
+        let left = if inconsistent { doubted } else { UNLOCKED };
         let seen = self.word.swap(left, Ordering::Release); // E1: pairs with the CAS of the next owner
         if seen & WAITERS != 0 {
-            self.wake(if inconsistent { u32::MAX } else { 1 });
+            self.wake(if left == LOST { u32::MAX } else { 1 });
         }
+    }
+
+    /// I4
+    #[cold]
+    fn forget_depth(&self) {
+        let depth = self.depth.load(Ordering::Relaxed);
+        self.depth.store(depth & RECURSIVE, Ordering::Relaxed);
     }
 
     #[cold]
@@ -569,6 +611,65 @@ mod models {
             let value = counter.value.with(|value| unsafe { *value });
             let sure = 1 + u32::from(done.flatten().is_some()) + u32::from(added.is_some());
             assert!((sure..=sure + u32::from(done.is_none())).contains(&value), "{value}");
+        });
+    }
+
+    /// Who was told of a death and has nothing to say hands that on: nobody gets the lock without a warning, and it is
+    /// not lost.
+    #[test]
+    fn doubt_is_handed_on_until_somebody_swears() {
+        explore(3, || {
+            let lock = Arc::new(RawMutex::new());
+            lock.word.store(mark(9).0, Ordering::Relaxed);
+            let other = Arc::clone(&lock);
+            let take = |lock: &RawMutex, slot| {
+                let got = lock.lock(mark(slot), Deadline::FOREVER, |slot, _, _| slot == 9);
+                got.expect("a lock that nobody loses")
+            };
+            let passes = loom::thread::spawn(move || {
+                let locked = take(&other, 2);
+                other.hand_on_doubt();
+                locked
+            });
+            let mine = take(&lock, 1);
+            lock.mark_consistent();
+            lock.unlock();
+            let theirs = passes.join().unwrap();
+            // Whoever passes does not take the warning away.
+            assert_eq!(mine, Locked::OwnerDead);
+            assert_eq!(take(&lock, 1), Locked::Sound);
+            assert!([Locked::Sound, Locked::OwnerDead].contains(&theirs));
+        });
+    }
+
+    /// Participant 9 dies while it locks twice and unlocks twice: the next owner begins at once, and is rid of the lock
+    /// after one unlock.
+    #[test]
+    fn the_depth_of_the_dead_is_forgotten() {
+        Vanish::at_every_step(2, |vanish| {
+            let lock = Arc::new(RawMutex::new());
+            lock.make_recursive();
+            let (other, vanish) = (Arc::clone(&lock), vanish.clone());
+            let nobody = |_: u32, _: u64, _: Doubt| false;
+            let dying = loom::thread::spawn(move || {
+                vanish.at(|| {
+                    other.try_lock(mark(9), nobody).ok()?;
+                    assert!(other.try_lock(mark(9), nobody).is_ok(), "its own lock");
+                    other.unlock();
+                    other.unlock();
+                    Some(())
+                })
+            });
+            if lock.try_lock(mark(2), nobody).is_ok() {
+                lock.unlock();
+            }
+            dying.join().unwrap();
+            let got = lock.lock(mark(1), Deadline::FOREVER, |slot, _, _| slot == 9);
+            if got.expect("a dead owner's lock") == Locked::OwnerDead {
+                lock.mark_consistent();
+            }
+            lock.unlock();
+            assert_eq!(lock.word.load(Ordering::Relaxed), UNLOCKED);
         });
     }
 }

@@ -11,7 +11,7 @@ use crate::segment::Segment;
 use crate::segment::directory::ObjectKind;
 use crate::segment::place::{Object, Place, Plan};
 use crate::sync::LockError;
-use crate::sync::mutex::{self, RawGuard};
+use crate::sync::mutex::{self, HeldLock, RawGuard, sealed};
 use crate::sync::raw_mutex::RawMutex;
 use crate::value::elements::Elements;
 use crate::value::scalar::{Scalar, check_lock_free};
@@ -185,6 +185,14 @@ impl<T: Scalar> std::fmt::Debug for Array<T> {
 pub struct LockedArray<'a, T: Scalar> {
     array: &'a Array<T>,
     raw: RawGuard<'a>,
+}
+
+impl<T: Scalar> HeldLock for LockedArray<'_, T> {}
+
+impl<T: Scalar> sealed::Sealed for LockedArray<'_, T> {
+    fn raw(&self) -> &RawGuard<'_> {
+        &self.raw
+    }
 }
 
 impl<T: Scalar> LockedArray<'_, T> {

@@ -32,7 +32,7 @@ use crate::segment::Segment;
 use crate::segment::directory::ObjectKind;
 use crate::segment::place::{Object, Place, Plan};
 use crate::sync::LockError;
-use crate::sync::mutex::{self, RawGuard};
+use crate::sync::mutex::{self, HeldLock, RawGuard, sealed};
 use crate::sync::raw_mutex::RawMutex;
 use crate::value::scalar::{Bits, Number, Scalar, check_lock_free, update};
 use crate::wait::eventcount::{EventCount, GaveUp};
@@ -470,6 +470,14 @@ impl<T: Scalar> std::fmt::Debug for Value<T> {
 pub struct LockedValue<'v, T: Scalar> {
     value: &'v Value<T>,
     raw: RawGuard<'v>,
+}
+
+impl<T: Scalar> HeldLock for LockedValue<'_, T> {}
+
+impl<T: Scalar> sealed::Sealed for LockedValue<'_, T> {
+    fn raw(&self) -> &RawGuard<'_> {
+        &self.raw
+    }
 }
 
 impl<T: Scalar> LockedValue<'_, T> {

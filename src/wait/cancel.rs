@@ -75,6 +75,14 @@ impl Canceller {
     }
 }
 
+/// Runs what must not be cancelled.
+pub(crate) fn without<R>(f: impl FnOnce() -> R) -> R {
+    let before = CURRENT.replace(std::ptr::null());
+    let result = f();
+    CURRENT.set(before);
+    result
+}
+
 /// A forked child begins outside every region: what its parent cancels is the parent's affair.
 pub(crate) fn begin_in_child() {
     CURRENT.set(std::ptr::null());

@@ -161,7 +161,7 @@ pub fn lock(at: usize) -> Vec<Field> {
         word.part("lock.generation", 16, 48),
         Field::new("lock.threads_mark", at + 8, 8),
         Field::new("lock.thread", at + 16, 8),
-        Field::new("lock.reserved", at + 24, 8),
+        Field::new("lock.depth", at + 24, 8),
     ]
 }
 

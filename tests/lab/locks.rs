@@ -47,6 +47,8 @@ pub enum State {
 pub struct Locked {
     pub op: Op,
     pub state: State,
+    /// Whether the lock is a recursive one, which `Add` then locks a second time.
+    pub recursive: bool,
     /// Done instead of the operation: see `plants.rs`.
     pub plant: Option<fn(&mut World) -> u64>,
 }
@@ -156,7 +158,10 @@ fn finish(mutex: &Mutex<Data>) -> Result<(), Failure> {
         demand(first == second, Check::Content, || format!("{first} and {second}"))?;
         guard.set([first + 1; 2]);
         let again = mutex.try_lock();
-        let excluded = matches!(again, Err(LockError::Deadlock));
+        let excluded = match &again {
+            Ok(guard) => mutex.is_recursive() && guard.get() == [first + 1; 2],
+            Err(refused) => matches!(refused, LockError::Deadlock) && !mutex.is_recursive(),
+        };
         demand(excluded, Check::Cycle, || format!("locked, and again: {again:?}"))?;
     }
     Ok(())
@@ -164,11 +169,15 @@ fn finish(mutex: &Mutex<Data>) -> Result<(), Failure> {
 
 impl Locked {
     pub fn new(op: Op, state: State) -> Self {
-        Self { op, state, plant: None }
+        Self { op, state, recursive: false, plant: None }
+    }
+
+    pub fn recursive(op: Op, state: State) -> Self {
+        Self { recursive: true, ..Self::new(op, state) }
     }
 
     pub fn planted(op: Op, state: State, plant: fn(&mut World) -> u64) -> Self {
-        Self { op, state, plant: Some(plant) }
+        Self { plant: Some(plant), ..Self::new(op, state) }
     }
 
     /// The stage of what was found, or what is wrong with it.
@@ -243,15 +252,17 @@ impl Scenario for Locked {
             State::Held => "held",
             State::Dead => "owner dead",
         };
-        format!("{op}/mutex/{state}")
+        let kind = if self.recursive { "recursive mutex" } else { "mutex" };
+        format!("{op}/{kind}/{state}")
     }
 
     fn setup(&self) -> Result<World, Failure> {
         let lab = |error: mpshm::Error| Failure::new(Check::Lab, error.to_string());
         let options = Segment::options().participants(6).objects(2);
         let segment = options.anonymous(4 * Mutex::<Data>::size_for()).map_err(lab)?;
-        let mutex = Mutex::create(segment.at("mutex"), BEFORE).map_err(lab)?;
-        let spare = Mutex::create(segment.at("spare"), BEFORE).map_err(lab)?;
+        let make = if self.recursive { Mutex::create_recursive } else { Mutex::create };
+        let mutex = make(segment.at("mutex"), BEFORE).map_err(lab)?;
+        let spare = make(segment.at("spare"), BEFORE).map_err(lab)?;
         let view = View::of(&segment, segment.size() as usize);
         let holder = (self.state != State::Free).then(|| {
             let ready = Page::new();
@@ -422,5 +433,7 @@ fn add(mutex: &Mutex<Data>) {
         Err(other) => panic!("{other}"),
     };
     let [first, second] = guard.get();
+    let inner = mutex.is_recursive().then(|| mutex.lock().expect("its own"));
     guard.set([first + 1, second + 1]);
+    drop(inner);
 }

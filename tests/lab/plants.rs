@@ -4,6 +4,8 @@
 //! that the scenario is about, and held against the same checks, at every seventh point. A plant passes
 //! when the check that is named beside it has failed.
 
+use super::barriers::{self, Met};
+use super::conditions::{self, Waited};
 use super::ends::{self, Followed};
 use super::forms::{Blocks, Form, Wait, maybe};
 use super::lab::{Check, Lab, Mode, Options, Scenario, Sweep, Thin};
@@ -12,6 +14,7 @@ use super::locks::{self, Locked, State};
 use super::model::{CAPACITY, DONE, Kind, NEW, NOTHING, Op};
 use super::objects::{self, Directed};
 use super::queues::{Queued, World};
+use super::rwlocks::{self, Guarded};
 use super::segments::{Named, NamedOp};
 use mpshm::{LockError, Value};
 use std::time::Duration;
@@ -143,7 +146,7 @@ fn replaces_too_early(world: &mut World<Blocks>) -> u64 {
 fn sleeps_with_an_item(world: &mut World<Blocks>) -> u64 {
     let number = take(world).unwrap();
     for _ in 0..2 {
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(200)); // long enough to be seen asleep on a busy machine
     }
     put(world, number)
 }
@@ -171,6 +174,34 @@ fn swears_first(world: &mut locks::World) -> u64 {
     let [first, second] = guard.get();
     guard.set([first + 1, second + 1]);
     locks::DONE
+}
+
+/// Lets readers in before the second word is written.
+fn lets_readers_in_early(world: &mut rwlocks::World) -> u64 {
+    let mut guard = world.lock.write().unwrap();
+    let [first, second] = guard.get();
+    guard.set([first + 1, second]);
+    let data = guard.as_ptr().cast::<u64>();
+    drop(guard);
+    dawdle();
+    // SAFETY: the second word of the lock's data; that the lock is not held is the bug.
+    unsafe { data.add(1).write_volatile(second + 1) };
+    1
+}
+
+/// Changes what is waited for, and notifies nobody.
+fn changes_in_silence(world: &mut conditions::World) -> u64 {
+    let mut guard = world.lock.lock().unwrap();
+    guard.set(1);
+    dawdle();
+    conditions::DONE
+}
+
+/// Lets the other one go, and breaks the barrier behind it.
+fn breaks_what_has_passed(world: &mut barriers::World) -> u64 {
+    world.barrier.wait().unwrap();
+    world.barrier.abort();
+    barriers::PASSED
 }
 
 /// Leaves, and says that everybody has.
@@ -282,6 +313,15 @@ pub fn run(lab: &Lab) {
         let scenario = Newest::planted(op, plant);
         test(name, mode, Content, caught(&sample, &scenario, mode, Content));
     }
+    let early = Guarded {
+        plant: Some(lets_readers_in_early),
+        ..Guarded::new(rwlocks::Op::Write, rwlocks::State::Free)
+    };
+    test("readers let in early", Kill, Content, caught(&sample, &early, Kill, Content));
+    let silent = Waited { plant: Some(changes_in_silence), ..Waited::new(conditions::Op::Notify) };
+    test("nobody is notified", Stop, Late, caught(&sample, &silent, Stop, Late));
+    let broken = Met { plant: Some(breaks_what_has_passed), ..Met::new(barriers::Op::Last) };
+    test("broken behind its pass", Kill, Outcome, caught(&sample, &broken, Kill, Outcome));
     let mut leaves = Followed::<Blocks>::new(ends::Op::Leave, ends::Other::Stays);
     leaves.plant = Some(ends_the_stream);
     test("the stream ended", Kill, Outcome, caught(&sample, &leaves, Kill, Outcome));
