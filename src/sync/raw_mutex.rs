@@ -76,8 +76,9 @@ const RECURSIVE: u64 = 1 << 63;
 const DEPTH: u64 = u32::MAX as u64;
 /// How often a thread can hold a recursive lock.
 pub(crate) const DEPTH_MAX: u64 = 65_535;
-/// Looks at a taken lock before sleeping.
-const SPINS: u32 = 100;
+/// Looks at a taken lock before sleeping, each time after twice as long a pause: who looks too often takes the line away from
+/// the owner, who needs it to unlock.
+const LOOKS: u32 = 8;
 /// How often a word is tried to be changed while others keep changing it.
 const TRIES: u32 = 1000;
 
@@ -328,10 +329,10 @@ impl RawMutex {
         deadline: Deadline,
         is_over: impl Fn(u32, u64, Doubt) -> bool,
     ) -> Result<Locked, LockError<()>> {
-        let spins = if cfg!(loom) { 0 } else { SPINS };
-        for _ in 0..spins {
+        let looks = if cfg!(loom) { 0 } else { LOOKS };
+        for look in 0..looks {
             match self.try_lock_taken(me, 0, Doubt::None, &is_over) {
-                Err(LockError::Busy) => std::hint::spin_loop(),
+                Err(LockError::Busy) => (0..1 << look).for_each(|_| std::hint::spin_loop()),
                 settled => return settled,
             }
         }
