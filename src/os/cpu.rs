@@ -38,3 +38,27 @@ pub(crate) fn prefetch_to_write(place: *mut u8) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = place;
 }
+
+/// A number that no other thread of this process has while this one lives: where its own data begin.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(crate) fn thread() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let place: u64;
+        // SAFETY: reads the thread's own pointer to itself, which every x86-64 Linux thread has at the start of its segment.
+        unsafe {
+            std::arch::asm!(
+                "mov {}, fs:0",
+                out(reg) place,
+                options(nostack, preserves_flags, readonly)
+            );
+        }
+        place
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        thread_local!(static PLACE: u8 = const { 0 });
+        PLACE.with(|place| std::ptr::from_ref(place) as u64)
+    }
+}

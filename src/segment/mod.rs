@@ -388,6 +388,12 @@ impl Segment {
         self.0.membership.me(|| self.table().expect("the geometry was checked at attach"))
     }
 
+    /// The same, if the process has a slot already.
+    #[inline(always)]
+    pub(crate) fn me_if_joined(&self) -> Option<Me> {
+        self.0.membership.if_joined()
+    }
+
     pub(crate) fn create_object(
         &self,
         wanted: Wanted<'_>,

@@ -251,10 +251,12 @@ impl Membership {
     }
 
     /// As [`Membership::me`], but does not join.
+    #[inline(always)]
     pub(crate) fn if_joined(&self) -> Option<Me> {
         (self.joined.load(Ordering::Acquire) == fork::generation()).then(|| self.read())
     }
 
+    #[inline(always)]
     fn read(&self) -> Me {
         Me {
             slot: self.slot.load(Ordering::Relaxed),

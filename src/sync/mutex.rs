@@ -196,7 +196,7 @@ impl<T: Pod> Mutex<T> {
     ///
     /// # Errors
     /// [`LockError`]: `OwnerDead` (with the lock held), `NotRecoverable`, `Deadlock`, `Interrupted`, `Failed`.
-    #[inline]
+    #[inline(always)]
     pub fn lock(&self) -> std::result::Result<MutexGuard<'_, T>, LockError<MutexGuard<'_, T>>> {
         self.lock_timeout(Deadline::FOREVER)
     }
@@ -205,12 +205,12 @@ impl<T: Pod> Mutex<T> {
     ///
     /// # Errors
     /// As [`lock`](Self::lock), and `TimedOut`.
-    #[inline]
+    #[inline(always)]
     pub fn lock_timeout(
         &self,
         deadline: impl Into<Deadline>,
     ) -> std::result::Result<MutexGuard<'_, T>, LockError<MutexGuard<'_, T>>> {
-        let guard = lock(self.raw, &self.object.segment, deadline.into());
+        let guard = lock(self.raw, &self.object.segment, deadline);
         guard.map(|raw| self.guard(raw)).map_err(|error| error.map(|raw| self.guard(raw)))
     }
 
@@ -218,12 +218,13 @@ impl<T: Pod> Mutex<T> {
     ///
     /// # Errors
     /// As [`lock`](Self::lock), and `Busy`.
-    #[inline]
+    #[inline(always)]
     pub fn try_lock(&self) -> std::result::Result<MutexGuard<'_, T>, LockError<MutexGuard<'_, T>>> {
         let guard = try_lock(self.raw, &self.object.segment);
         guard.map(|raw| self.guard(raw)).map_err(|error| error.map(|raw| self.guard(raw)))
     }
 
+    #[inline(always)]
     fn guard<'m>(&'m self, raw: RawGuard<'m>) -> MutexGuard<'m, T> {
         MutexGuard { raw, data: self.data }
     }
@@ -276,14 +277,14 @@ pub struct RawGuard<'m> {
 }
 
 impl<'m> RawGuard<'m> {
-    #[inline]
+    #[inline(always)]
     fn new(raw: &'m RawMutex, segment: &'m Segment) -> Self {
         let process = Cell::new(fork::generation());
         Self { raw, segment, process, here: PhantomData }
     }
 
     /// Whether this is the process that locked, not a forked child with a copy of the guard.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_here(&self) -> bool {
         self.process.get() == fork::generation()
     }
@@ -306,7 +307,7 @@ impl<'m> RawGuard<'m> {
 }
 
 impl Drop for RawGuard<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         // In a forked child the lock is the parent's.
         if self.is_here() {
@@ -351,34 +352,53 @@ fn held<'m>(raw: &'m RawMutex, segment: &Segment) -> Result<&'m RawMutex> {
 }
 
 /// Locks a lock of any object in `segment`.
-#[inline]
+///
+/// Written so that a guard is made of what stands in registers: what a call returns through memory, moved there and back, costs
+/// as much as the lock. So what is called on the slow path returns no guard.
+#[inline(always)]
 pub(crate) fn lock<'m>(
     raw: &'m RawMutex,
     segment: &'m Segment,
-    deadline: Deadline,
+    deadline: impl Into<Deadline>,
 ) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
-    let mark = Mark::from(segment.me().map_err(LockError::Failed)?);
-    settle(
-        raw,
-        segment,
-        raw.lock(mark, deadline, |slot, generation, doubt| {
-            is_over(segment, slot, generation, doubt)
-        }),
-    )
+    if is_locked_at_once(raw, segment) {
+        return Ok(RawGuard::new(raw, segment));
+    }
+    settle(raw, segment, lock_slowly(raw, segment, Some(deadline.into())))
 }
 
 /// Locks a lock of any object in `segment`, without waiting.
-#[inline]
+#[inline(always)]
 pub(crate) fn try_lock<'m>(
     raw: &'m RawMutex,
     segment: &'m Segment,
 ) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
+    if is_locked_at_once(raw, segment) {
+        return Ok(RawGuard::new(raw, segment));
+    }
+    settle(raw, segment, lock_slowly(raw, segment, None))
+}
+
+/// Locks what is simply unlocked, for a process that takes part in the segment already.
+#[inline(always)]
+fn is_locked_at_once(raw: &RawMutex, segment: &Segment) -> bool {
+    segment.me_if_joined().is_some_and(|me| raw.lock_at_once(Mark::from(me)))
+}
+
+/// Without a deadline, locks without waiting.
+#[cold]
+#[inline(never)]
+fn lock_slowly(
+    raw: &RawMutex,
+    segment: &Segment,
+    deadline: Option<Deadline>,
+) -> std::result::Result<Locked, LockError<()>> {
     let mark = Mark::from(segment.me().map_err(LockError::Failed)?);
-    settle(
-        raw,
-        segment,
-        raw.try_lock(mark, |slot, generation, doubt| is_over(segment, slot, generation, doubt)),
-    )
+    let is_over = |slot, generation, doubt| is_over(segment, slot, generation, doubt);
+    match deadline {
+        Some(deadline) => raw.lock(mark, deadline, is_over),
+        None => raw.try_lock(mark, is_over),
+    }
 }
 
 pub(crate) fn is_over(segment: &Segment, slot: u32, generation: u64, doubt: Doubt) -> bool {
@@ -389,7 +409,7 @@ pub(crate) fn is_over(segment: &Segment, slot: u32, generation: u64, doubt: Doub
     })
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn settle<'m>(
     raw: &'m RawMutex,
     segment: &'m Segment,

@@ -174,10 +174,7 @@ fn this_thread() -> u64 {
     #[cfg(loom)]
     return loom_thread();
     #[cfg(not(loom))]
-    {
-        thread_local!(static PLACE: u8 = const { 0 });
-        PLACE.with(|place| std::ptr::from_ref(place) as u64)
-    }
+    crate::os::cpu::thread()
 }
 
 #[cfg(loom)]
@@ -227,7 +224,7 @@ impl RawMutex {
     }
 
     /// I3: says which thread has locked.
-    #[inline]
+    #[inline(always)]
     fn sign(&self, me: Mark) {
         self.thread.store(this_thread(), Ordering::Relaxed);
         self.threads_mark.store(owner(me.0).0, Ordering::Release); // E2: pairs with is_signed
@@ -248,10 +245,7 @@ impl RawMutex {
         me: Mark,
         is_over: impl Fn(u32, u64, Doubt) -> bool,
     ) -> Result<Locked, LockError<()>> {
-        // E1: pairs with `unlock`.
-        if self.word.compare_exchange(UNLOCKED, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
-        {
-            self.sign(me);
+        if self.lock_at_once(me) {
             return Ok(Locked::Sound);
         }
         self.try_lock_taken(me, 0, Doubt::Some, &is_over)
@@ -305,6 +299,20 @@ impl RawMutex {
         Err(LockError::Busy) // others were faster every time
     }
 
+    /// Locks what is simply unlocked.
+    #[inline(always)]
+    pub(crate) fn lock_at_once(&self, me: Mark) -> bool {
+        // E1: pairs with `unlock`.
+        let locked = self
+            .word
+            .compare_exchange(UNLOCKED, me.0, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok();
+        if locked {
+            self.sign(me);
+        }
+        locked
+    }
+
     /// Locks, waiting until `deadline`.
     #[inline]
     pub(crate) fn lock(
@@ -313,10 +321,7 @@ impl RawMutex {
         deadline: Deadline,
         is_over: impl Fn(u32, u64, Doubt) -> bool,
     ) -> Result<Locked, LockError<()>> {
-        // E1: pairs with `unlock`.
-        if self.word.compare_exchange(UNLOCKED, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
-        {
-            self.sign(me);
+        if self.lock_at_once(me) {
             return Ok(Locked::Sound);
         }
         self.lock_taken(me, deadline, is_over)
@@ -428,7 +433,7 @@ impl RawMutex {
     }
 
     /// Unlocks what this thread holds, once; an inconsistent lock is lost with the last time.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn unlock(&self) {
         let depth = self.depth.load(Ordering::Relaxed);
         if depth & DEPTH != 0 {

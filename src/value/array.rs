@@ -157,7 +157,7 @@ impl<T: Scalar> Array<T> {
         &self,
         deadline: impl Into<Deadline>,
     ) -> std::result::Result<LockedArray<'_, T>, LockError<LockedArray<'_, T>>> {
-        let guard = mutex::lock(self.lock, &self.object.segment, deadline.into());
+        let guard = mutex::lock(self.lock, &self.object.segment, deadline);
         guard
             .map(|raw| LockedArray { array: self, raw })
             .map_err(|error| error.map(|raw| LockedArray { array: self, raw }))

@@ -327,7 +327,7 @@ impl<T: Scalar> Value<T> {
     ///
     /// # Errors
     /// As [`Mutex::lock`](crate::Mutex::lock).
-    #[inline]
+    #[inline(always)]
     pub fn lock(&self) -> std::result::Result<LockedValue<'_, T>, LockError<LockedValue<'_, T>>> {
         self.lock_timeout(Deadline::FOREVER)
     }
@@ -336,15 +336,16 @@ impl<T: Scalar> Value<T> {
     ///
     /// # Errors
     /// As [`Mutex::lock_timeout`](crate::Mutex::lock_timeout).
-    #[inline]
+    #[inline(always)]
     pub fn lock_timeout(
         &self,
         deadline: impl Into<Deadline>,
     ) -> std::result::Result<LockedValue<'_, T>, LockError<LockedValue<'_, T>>> {
-        let guard = mutex::lock(self.lock, &self.object.segment, deadline.into());
+        let guard = mutex::lock(self.lock, &self.object.segment, deadline);
         guard.map(|raw| self.locked(raw)).map_err(|error| error.map(|raw| self.locked(raw)))
     }
 
+    #[inline(always)]
     fn locked<'v>(&'v self, raw: RawGuard<'v>) -> LockedValue<'v, T> {
         LockedValue { value: self, raw }
     }
