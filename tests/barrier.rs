@@ -4,7 +4,7 @@ mod common;
 #[path = "common/probe.rs"]
 mod probe;
 
-use common::until;
+use common::{state_of, until};
 use mpshm::{
     Barrier, BarrierError, BarrierOptions, Canceller, Error, ErrorKind, Process, Segment, Value,
 };
@@ -300,9 +300,14 @@ fn b11_parties_killed_at_random_leave_a_barrier_that_works() {
         let victim = random.below(3) as usize;
         if round % 15 == 0 {
             // While it waits for one that does not come before it is missed.
-            let (other, before) = (&children[(victim + 1) % 3], told.get());
+            let [other, third] = [1, 2].map(|on| &children[(victim + on) % 3]);
             stop(other);
-            until("two wait", LONG, || barrier.waiting() == 2 || told.get() > before);
+            // The two, not the stopped one and the victim.
+            let asleep = |child: &Process| state_of(child.pid()) == Some('S');
+            until("two wait", LONG, || {
+                barrier.waiting() == 2 && asleep(third) && asleep(&children[victim])
+            });
+            let before = told.get();
             kill(&children[victim]);
             until("it is missed", LONG, || told.get() > before);
             go_on(other);
@@ -359,11 +364,15 @@ fn a_party_too_many_waits_for_the_next_cycle() {
         barrier.wait_with(action).unwrap();
     });
     until_waiting(&barrier, 2);
-    let third = spawn(|| assert_eq!(barrier.wait().unwrap().index(), 0));
+    let third = spawn(|| pass(&barrier));
     until_asleep(third.pid());
-    let gives_up = spawn(|| pass(&barrier));
+    let fourth = spawn(|| pass(&barrier));
+    until_asleep(fourth.pid());
+    assert_eq!(third.join_timeout(2 * SHORT).unwrap(), None);
+    assert_eq!(barrier.waiting(), 2, "of this cycle");
     go.store(true);
-    [&first, &second, &third, &gives_up].into_iter().for_each(join);
+    [&first, &second, &third, &fourth].into_iter().for_each(join);
+    assert!(barrier.waiting() == 0 && !barrier.is_broken());
 }
 
 fn a_stopped_sleeper_learns_how_its_own_cycle_ended() {
