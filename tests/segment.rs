@@ -818,7 +818,7 @@ fn an_object_killed_half_way_leaves_room_for_the_next() {
     // Room for ten, in the directory and in the arena: what a dead maker held must be used again.
     let segment = Segment::options().objects(10).anonymous(10 * 2_000_200).unwrap();
     let begun = Count::new();
-    let (mut kills, mut complete, mut random) = (0u64, 0, Random::new(8));
+    let (mut kills, mut half_way, mut complete, mut random) = (0u64, 0, 0, Random::new(8));
     while complete < 10 {
         assert!(kills < 5000, "only {complete} objects after {kills} kills");
         let name = format!("{kills}");
@@ -837,16 +837,24 @@ fn an_object_killed_half_way_leaves_room_for_the_next() {
         kill(&maker);
         match Array::<u8>::open(segment.at(&name)) {
             Ok(array) => {
-                complete += 1;
                 assert_eq!(array.len(), LENGTH);
                 assert!(array.iter().all(|byte| byte == 0 || byte == 7));
+                if half_way < 20 {
+                    // The machine is busy, and the kill came late: this one shows nothing.
+                    drop(array);
+                    segment.remove(&name).unwrap();
+                    continue;
+                }
+                complete += 1;
                 array.fill(0..LENGTH, 9).unwrap();
             }
-            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+                half_way += 1;
+            }
         }
     }
-    println!("    ten objects were complete after {kills} kills");
-    assert!(kills > 20, "hardly any was killed half-way");
+    println!("    ten objects were complete after {kills} kills, {half_way} of them half-way");
     let listed = segment.objects().unwrap();
     assert_eq!(listed.len(), 10);
     for object in &listed {
