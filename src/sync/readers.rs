@@ -54,6 +54,8 @@ use crate::wait::eventcount::{EventCount, GaveUp, Look, SLICE, Spin, wait_for};
 
 const COUNT: u64 = 0xffff;
 const GENERATION_SHIFT: u32 = 16;
+/// How often a word is tried to be changed while others keep changing it.
+const TRIES: u32 = 1000;
 
 /// The head of a read-write lock as it lies in a segment; the lines follow.
 #[repr(C, align(128))]
@@ -96,7 +98,7 @@ impl Readers<'_> {
             )));
         };
         let mut seen = line.word.load(Ordering::Relaxed);
-        loop {
+        for _ in 0..TRIES {
             let next =
                 if seen >> GENERATION_SHIFT == me.generation { seen + 1 } else { self.begin(me) };
             if next & COUNT == 0 {
@@ -107,13 +109,15 @@ impl Readers<'_> {
             }
             // E1: pairs with the fence in `write`.
             match line.word.compare_exchange(seen, next, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => break,
+                Ok(_) => {
+                    #[cfg(loom)]
+                    fence(Ordering::SeqCst); // loom does not know SeqCst accesses; see E1
+                    return Ok(());
+                }
                 Err(now) => seen = now,
             }
         }
-        #[cfg(loom)]
-        fence(Ordering::SeqCst); // loom does not know SeqCst accesses; see E1
-        Ok(())
+        Err(LockError::Busy) // this process's other threads, or hostile ones, were faster every time
     }
 
     /// The first word of a participant, instead of what a predecessor left.

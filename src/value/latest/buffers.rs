@@ -250,6 +250,10 @@ impl RawLatest {
     }
 }
 
+fn nonsense(_: Nonsense) -> Error {
+    Error::new(ErrorKind::Corrupt, "a latest value whose words make no sense, or never keep still")
+}
+
 /// Repairs what dead participants left in the latest value at `place`, whatever its type.
 pub(crate) fn recover(place: Place<'_>, item: TypeTag) -> Result<()> {
     let latest = RawLatest::open(place, item)?;
@@ -313,7 +317,7 @@ impl<'l> RawWrite<'l> {
         self.check_here()?;
         let version = self.latest.words.publish(self.buffer);
         std::mem::forget(self);
-        Ok(version)
+        version.map_err(nonsense)
     }
 }
 
@@ -348,9 +352,9 @@ impl RawReader {
     }
 
     #[cold]
-    fn refuse(&self, _: Nonsense) -> Error {
+    fn refuse(&self, words: Nonsense) -> Error {
         self.latest.words.unpin(self.pin);
-        Error::new(ErrorKind::Corrupt, "a latest value whose words name buffers that do not exist")
+        nonsense(words)
     }
 
     /// Where what is pinned lies.

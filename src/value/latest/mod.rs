@@ -340,7 +340,7 @@ impl<T: ?Sized> LatestWrite<'_, T> {
     /// Makes it the newest value; returns its version.
     ///
     /// # Errors
-    /// `Forked` in a child of the process that reserved it.
+    /// `Forked` in a child of the process that reserved it; `Corrupt`.
     #[inline]
     pub fn commit(self) -> Result<u64> {
         self.raw.commit()

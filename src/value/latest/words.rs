@@ -307,26 +307,28 @@ impl Words<'_> {
     }
 
     /// Makes the buffer, which was taken and is written, the newest, and gives it back. Returns its version.
-    pub(crate) fn publish(self, index: usize) -> u64 {
+    pub(crate) fn publish(self, index: usize) -> Result<u64, Nonsense> {
         let mut looking = [0; PINS_MAX];
         for (seen, pin) in looking.iter_mut().zip(self.pins) {
             *seen = pin.word.load(Ordering::Relaxed);
         }
         let version = self.make_newest(index);
-        for (&seen, pin) in looking.iter().zip(self.pins) {
-            if is_looking(seen) {
-                serve(&pin.word, seen, index);
+        if version.is_ok() {
+            for (&seen, pin) in looking.iter().zip(self.pins) {
+                if is_looking(seen) {
+                    serve(&pin.word, seen, index);
+                }
             }
+            self.head.news.notify(u32::MAX);
         }
-        self.head.news.notify(u32::MAX);
         self.give_back(index);
         version
     }
 
-    fn make_newest(self, index: usize) -> u64 {
+    fn make_newest(self, index: usize) -> Result<u64, Nonsense> {
         let buffer = &self.buffers[index];
         let mut seen = self.head.current.load(Ordering::Relaxed);
-        loop {
+        for _ in 0..TRIES {
             let version = (seen >> VERSION_SHIFT).wrapping_add(1);
             buffer.version.store(version, Ordering::Relaxed);
             let next = version << VERSION_SHIFT | index as u64;
@@ -337,10 +339,11 @@ impl Words<'_> {
                 Ordering::SeqCst,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return version,
+                Ok(_) => return Ok(version),
                 Err(now) => seen = now,
             }
         }
+        Err(Nonsense)
     }
 }
 
@@ -412,7 +415,7 @@ mod models {
             let index = self.words().take(mark)?;
             // SAFETY: the buffer is ours.
             self.content[index].with_mut(|content| unsafe { *content = number });
-            Some(self.words().publish(index))
+            self.words().publish(index).ok()
         }
 
         fn read(&self, pin: usize) -> (Held, u64) {
@@ -483,7 +486,7 @@ mod models {
                 // SAFETY: the buffer is pinned.
                 other.content[held.buffer].with(|content| unsafe { *content });
             });
-            world.words().make_newest(2);
+            world.words().make_newest(2).unwrap();
             world.words().give_back(2);
             world.try_write(2, 20);
             reader.join().unwrap();

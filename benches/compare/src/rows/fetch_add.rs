@@ -12,7 +12,7 @@ pub fn alone() -> Row {
         id: "fetch_add_vs_instruction",
         unit: Unit::Nanoseconds,
         peer_name: "lock xadd on a shared page",
-        target: 0.95,
+        target: 0.97,
         work: Work::Grains(1000),
         prepare: Box::new(|| {
             let value = Value::<i64>::new(0)?;
@@ -31,6 +31,43 @@ pub fn alone() -> Row {
             })
         }),
     }
+}
+
+/// Two processes on two cores add to the same integer.
+pub fn of_two() -> Row {
+    Row {
+        id: "fetch_add_2p_vs_instruction",
+        unit: Unit::Nanoseconds,
+        peer_name: "lock xadd on a shared page",
+        target: 0.97,
+        work: Work::Grains(2000),
+        prepare: Box::new(|| {
+            let value = Value::<i64>::new(0)?;
+            let bare = Shared::new(Line(AtomicI64::new(0)))?;
+            Ok(Sides {
+                ours: Box::new(move |work| {
+                    value.store(0);
+                    let seconds = add_both(work, || value.fetch_add(1))?;
+                    check(work, value.load(), seconds)
+                }),
+                peer: Ok(Box::new(move |work| {
+                    bare.0.store(0, Ordering::Relaxed);
+                    let seconds = add_both(work, || instruction(&bare.0, 1))?;
+                    check(work, bare.0.load(Ordering::Relaxed), seconds)
+                })),
+            })
+        }),
+    }
+}
+
+/// Adds `work` times in all, half of it in each of two processes.
+fn add_both(work: u64, add: impl Fn() -> i64) -> Result<f64> {
+    let (first, second) = cpu::pair();
+    let round = crew::processes(&[first, second], |gate| {
+        gate.pass();
+        (0..work / 2).fold(0, |sum: u64, _| sum.wrapping_add(add() as u64))
+    })?;
+    Ok(round.seconds)
 }
 
 /// On a line of its own, as a value of ours is.

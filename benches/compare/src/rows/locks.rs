@@ -4,7 +4,7 @@ use crate::measure::{Row, Side, Sides, Unit, Work, sides};
 use crate::python::Python;
 use crate::shared::Shared;
 use crate::{Result, cpu, crew};
-use mpshm::{Mutex, Value};
+use mpshm::{Mutex, RwLock, Segment, Value};
 use std::cell::UnsafeCell;
 use std::sync::Mutex as StdMutex;
 
@@ -14,8 +14,53 @@ pub fn rows() -> Vec<Row> {
         against_std(),
         against_pthread("mutex_2p_vs_pthread", 2, 1.0),
         against_pthread("mutex_8p_vs_pthread", 8, 1.0),
+        against_pthread_reads(),
         against_python(),
+        create_and_remove(),
     ]
+}
+
+/// Two processes read under a lock that many may have at once.
+fn against_pthread_reads() -> Row {
+    Row {
+        id: "rwlock_read_2p_vs_pthread",
+        unit: Unit::Nanoseconds,
+        peer_name: "pthread_rwlock, shared between processes",
+        target: 1.5,
+        work: Work::Grains(2000),
+        prepare: sides(
+            |work| {
+                let lock = RwLock::new(7u64)?;
+                adding(2, work, || assert_eq!(lock.read().expect("nobody died").get(), 7))
+            },
+            Ok(|work| {
+                let lock = ReadWrite::new()?;
+                adding(2, work, || assert_eq!(lock.read(), 7))
+            }),
+        ),
+    }
+}
+
+/// A mutex made in a segment that is open, and removed.
+fn create_and_remove() -> Row {
+    Row {
+        id: "mutex_create_drop",
+        unit: Unit::Nanoseconds,
+        peer_name: "limit: 200 ns",
+        target: 1.0,
+        work: Work::Grains(1000),
+        prepare: sides(
+            |work| {
+                let segment = Segment::anonymous(1 << 16)?;
+                let make = || {
+                    drop(Mutex::create(segment.at("mutex"), 0u64).expect("made"));
+                    segment.remove("mutex").expect("removed");
+                };
+                adding(1, work, make)
+            },
+            Ok(|work| Ok(work as f64 * 200e-9)),
+        ),
+    }
 }
 
 fn against_pthread(id: &'static str, members: u64, target: f64) -> Row {
@@ -171,5 +216,45 @@ impl Robust {
     fn sum(&self) -> u64 {
         // SAFETY: all who add have ended.
         unsafe { *self.0.sum.get() }
+    }
+}
+
+/// A value under a read-write lock of the C library's.
+struct ReadWrite(Shared<Read>);
+
+#[repr(align(128))]
+struct Read {
+    lock: UnsafeCell<libc::pthread_rwlock_t>,
+    value: u64,
+}
+// SAFETY: the lock is made for this, and the value is only read.
+unsafe impl Sync for Read {}
+
+impl ReadWrite {
+    fn new() -> Result<Self> {
+        // SAFETY: all zeros are a valid pthread_rwlock_t and attribute, which are initialised below.
+        let read =
+            Shared::new(Read { lock: UnsafeCell::new(unsafe { std::mem::zeroed() }), value: 7 })?;
+        // SAFETY: valid places, initialised in this order; nobody else knows them yet.
+        let failed = unsafe {
+            let mut attributes: libc::pthread_rwlockattr_t = std::mem::zeroed();
+            libc::pthread_rwlockattr_init(&raw mut attributes)
+                | libc::pthread_rwlockattr_setpshared(
+                    &raw mut attributes,
+                    libc::PTHREAD_PROCESS_SHARED,
+                )
+                | libc::pthread_rwlock_init(read.lock.get(), &raw const attributes)
+        };
+        if failed == 0 { Ok(Self(read)) } else { Err(format!("pthread_rwlock: {failed}").into()) }
+    }
+
+    fn read(&self) -> u64 {
+        // SAFETY: an initialised lock, locked and unlocked by this thread.
+        unsafe {
+            assert_eq!(libc::pthread_rwlock_rdlock(self.0.lock.get()), 0);
+            let value = std::ptr::read_volatile(&self.0.value);
+            libc::pthread_rwlock_unlock(self.0.lock.get());
+            value
+        }
     }
 }

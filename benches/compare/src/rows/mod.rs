@@ -16,10 +16,10 @@ use crate::measure::Row;
 
 /// What is measured when nothing is asked for.
 pub fn all() -> Vec<Row> {
-    let mut rows = vec![fetch_add::alone()];
+    let mut rows = vec![fetch_add::alone(), fetch_add::of_two()];
     rows.extend(spsc::rows());
     rows.extend(latency::rows());
-    rows.push(wake::against_futex());
+    rows.extend(wake::rows());
     rows.extend(mpmc::rows());
     rows.extend([in_place::against_boost(), in_place::against_memory()]);
     rows.push(latest::against_memcpy());

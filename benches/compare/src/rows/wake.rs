@@ -6,7 +6,7 @@
 use crate::measure::{Row, Unit, Work, sides};
 use crate::shared::{Numbers, Shared};
 use crate::{Result, cpu, crew, futex};
-use mpshm::Queue;
+use mpshm::{Condvar, Event, Mutex, Queue, Semaphore};
 use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -18,14 +18,23 @@ const WAKES: u64 = 1000;
 const SETTLE: Duration = Duration::from_micros(20);
 
 /// Against the bare system calls.
-pub fn against_futex() -> Row {
+pub fn rows() -> Vec<Row> {
+    vec![
+        against_futex("wake_vs_futex", 0.9, queue_times),
+        against_futex("semaphore_wake_vs_futex", 0.95, semaphore_times),
+        against_futex("event_wake_vs_futex", 0.95, event_times),
+        against_futex("condvar_wake_vs_futex", 0.95, condvar_times),
+    ]
+}
+
+fn against_futex(id: &'static str, target: f64, times: fn(u64) -> Result<Vec<u64>>) -> Row {
     Row {
-        id: "wake_vs_futex",
+        id,
         unit: Unit::Microseconds,
         peer_name: "bare futex",
-        target: 0.9,
+        target,
         work: Work::Fixed(WAKES),
-        prepare: sides(|_| seconds(queue_times(WAKES)?), Ok(|_| seconds(bare_times(WAKES)?))),
+        prepare: sides(move |_| seconds(times(WAKES)?), Ok(|_| seconds(bare_times(WAKES)?))),
     }
 }
 
@@ -37,6 +46,58 @@ fn seconds(times: Vec<u64>) -> Result<f64> {
 pub fn queue_times(count: u64) -> Result<Vec<u64>> {
     let queue = Queue::<u64>::new(16)?;
     one_way(count, |number| queue.push(number).expect("pushed"), || queue.pop().expect("popped"))
+}
+
+/// The same with a permit for each number, which lies beside the semaphore.
+fn semaphore_times(count: u64) -> Result<Vec<u64>> {
+    let semaphore = Semaphore::new(0)?;
+    let beside = Shared::new(AtomicU64::new(0))?;
+    let push = |number| {
+        beside.store(number, Ordering::Relaxed);
+        semaphore.release(1).expect("released");
+    };
+    let pop = || {
+        semaphore.acquire().expect("acquired").forget();
+        beside.load(Ordering::Relaxed)
+    };
+    one_way(count, push, pop)
+}
+
+/// The same with an event that is cleared again by who waited.
+fn event_times(count: u64) -> Result<Vec<u64>> {
+    let event = Event::new()?;
+    let beside = Shared::new(AtomicU64::new(0))?;
+    let push = |number| {
+        beside.store(number, Ordering::Relaxed);
+        event.set();
+    };
+    let pop = || {
+        event.wait().expect("set");
+        event.clear();
+        beside.load(Ordering::Relaxed)
+    };
+    one_way(count, push, pop)
+}
+
+/// The same with a condition: the number is under its lock, 0 = none.
+fn condvar_times(count: u64) -> Result<Vec<u64>> {
+    let mutex = Mutex::new(0u64)?;
+    let condvar = Condvar::new()?;
+    let push = |number| {
+        let mut guard = mutex.lock().expect("nobody died");
+        guard.set(number);
+        condvar.notify_one(&guard).expect("locked");
+    };
+    let pop = || {
+        let mut guard = mutex.lock().expect("nobody died");
+        while guard.get() == 0 {
+            condvar.wait(&mut guard).expect("locked");
+        }
+        let number = guard.get();
+        guard.set(0);
+        number
+    };
+    one_way(count, push, pop)
 }
 
 /// The same with nothing but the system calls.
