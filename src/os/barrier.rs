@@ -37,7 +37,7 @@ pub(crate) fn heavy() {
         call(GLOBAL_EXPEDITED);
     }
     #[cfg(loom)]
-    fence(Ordering::SeqCst);
+    fence(Ordering::SeqCst); // what the system call is on every processor
 }
 
 /// Lets this process take part: to be called by a process, identified by its `generation`, before it uses either half.

@@ -440,14 +440,15 @@ impl Process {
             Look::NotOurs if liveness::has_ended(self.fd.as_raw_fd()) => ExitStatus::Unknown,
             Look::NotOurs => return Ok(None),
         };
+        // Whoever comes first decides, before the child is reaped: who finds it reaped finds this.
         let first =
-            self.status.compare_exchange(0, status.to_word(), Ordering::SeqCst, Ordering::SeqCst);
+            self.status.compare_exchange(0, status.to_word(), Ordering::AcqRel, Ordering::Acquire);
         os::reap(self.fd.as_fd());
         Ok(ExitStatus::from_word(first.map_or_else(|known| known, |_| status.to_word())))
     }
 
     fn known_status(&self) -> Option<ExitStatus> {
-        ExitStatus::from_word(self.status.load(Ordering::SeqCst))
+        ExitStatus::from_word(self.status.load(Ordering::Acquire))
     }
 
     /// Whether the process has not ended yet; a stopped one has not. Right in every process that

@@ -191,8 +191,8 @@ impl RawLatest {
 
     /// Where a buffer lies.
     fn at(&self, buffer: usize) -> *mut u8 {
-        debug_assert!((buffer as u64) < self.shape.buffers());
-        // SAFETY: `Words` hands out indexes of buffers that exist, and the shape says that so many lie here.
+        assert!((buffer as u64) < self.shape.buffers(), "`Words` hands out buffers that exist");
+        // SAFETY: as just checked; the shape says that so many lie here.
         unsafe { self.content.add(buffer * self.shape.stride() as usize) }
     }
 
