@@ -161,7 +161,9 @@ pub struct Options {
     pub at: Option<usize>,
     /// Step by step, never by breakpoint.
     pub steps_only: bool,
-    /// How many processes share the work; as many as processors, if not said.
+    /// A sweep ends with the first failure of this check: to see that it can fail.
+    pub until: Option<Check>,
+    /// How many processes share the work; two for each processor, if not said.
     pub jobs: Option<usize>,
 }
 

@@ -376,6 +376,7 @@ pub fn caught<S: Scenario>(
     mode: Mode,
     check: Check,
 ) -> Result<(), String> {
+    let lab = until(lab, check);
     let route = lab.route(scenario).map_err(|failure| failure.to_string())?;
     let points = lab.points(scenario, &route, mode);
     let sweep = lab.sweep(scenario, &route, &points, mode);
@@ -387,6 +388,7 @@ pub fn caught<S: Scenario>(
 
 /// The same for what is caught asleep, and is not awake.
 fn caught_asleep<S: Scenario>(lab: &Lab, scenario: &S, check: Check) -> Result<(), String> {
+    let lab = until(lab, check);
     let moments = lab.around_sleeps(scenario).map_err(|failure| failure.to_string())?;
     let sweep = lab.sweep_calls(scenario, &moments, Mode::Kill, false);
     found(&sweep, check)
@@ -394,9 +396,14 @@ fn caught_asleep<S: Scenario>(lab: &Lab, scenario: &S, check: Check) -> Result<(
 
 /// The same between system calls.
 fn caught_in_calls<S: Scenario>(lab: &Lab, scenario: &S, check: Check) -> Result<(), String> {
-    let all = lab.with(Options::default());
+    let all = until(&lab.with(Options::default()), check);
     let moments = all.around_calls(scenario).map_err(|failure| failure.to_string())?;
     found(&all.sweep_calls(scenario, &moments, Mode::Kill, false), check)
+}
+
+/// The same lab, which goes no further once the check has failed.
+fn until(lab: &Lab, check: Check) -> Lab {
+    lab.with(Options { until: Some(check), ..lab.options.clone() })
 }
 
 fn found(sweep: &Sweep, check: Check) -> Result<(), String> {

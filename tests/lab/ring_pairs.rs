@@ -2,7 +2,7 @@
 
 use super::forms::{Refused, Wait, broken};
 use super::lab::{
-    Arrival, Check, Child, Failure, Lab, Mode, Page, Route, Scenario, Sum, begin, demand, in_child,
+    Check, Child, Failure, Lab, Mode, Page, Route, Scenario, Sum, demand, in_child,
 };
 use super::model::{CLOSED, DONE, NEW, NOTHING};
 use super::queues::DEADLINE;
@@ -10,7 +10,7 @@ use super::ring_forms::RingForm;
 use super::ring_model::{Op, Role};
 use super::ring_world::World;
 use super::rings::Ringed;
-use super::second::{EVERY, moments};
+use super::second::{EVERY, die, moments, usual_route};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
@@ -40,7 +40,7 @@ pub fn run<F: RingForm>(lab: &Lab, first: &Ringed<F>) {
 }
 
 fn try_run<F: RingForm>(lab: &Lab, first: &Ringed<F>) -> Result<(), Failure> {
-    let route = lab.route(first)?;
+    let route = usual_route(lab, first)?;
     let moments = moments(lab, first, |world| first.memory(world))?;
     let calls: &[Op] = match first.role {
         Some(Role::Producer) => &[Op::TryPush],
@@ -66,22 +66,6 @@ fn try_run<F: RingForm>(lab: &Lab, first: &Ringed<F>) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// A world in which one has died at its point k.
-fn die<F: RingForm>(
-    page: &Page,
-    first: &Ringed<F>,
-    route: &Route,
-    k: usize,
-) -> Result<World<F>, Failure> {
-    let (world, mut traced) = begin(page, first, first.setup()?)?;
-    let arrival = traced.run_to(k, Some(route))?;
-    if arrival != Arrival::There {
-        return Err(Failure::new(Check::Lab, format!("the first death: {arrival:?}")));
-    }
-    traced.kill();
-    Ok(world)
 }
 
 impl<F: RingForm> Scenario for After<'_, F> {

@@ -65,6 +65,12 @@ impl Route {
         Self { steps, anchors, times }
     }
 
+    /// Whether another run went the same way. Long ways differ by the numbers and texts in them, and are not compared.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let way = |route: &Self| route.steps.iter().map(|step| step.address).collect::<Vec<_>>();
+        self.points().max(other.points()) >= super::DENSE || way(self) == way(other)
+    }
+
     /// The number of points: instructions between the markers, and the first marker itself.
     pub fn points(&self) -> usize {
         self.steps.len()

@@ -1,4 +1,4 @@
-//! The work of a run, shared by as many processes as there are processors.
+//! The work of a run, shared by several processes.
 
 use super::process::{Child, Event, Ticker, said};
 use super::residue::Residue;
@@ -14,8 +14,9 @@ const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Runs all the jobs; each is taken by whichever process is free. Returns when all are done.
 pub fn share(lab: &Lab, jobs: &[Job]) {
+    // Half of the time the work sleeps.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let processes = lab.options.jobs.unwrap_or(processors).clamp(1, jobs.len().max(1));
+    let processes = lab.options.jobs.unwrap_or(2 * processors).clamp(1, jobs.len().max(1));
     let workers: Vec<Child> = (0..processes).map(|_| Child::fork(|| work(lab, jobs))).collect();
     let _ticker = Ticker::start();
     for mut worker in workers {

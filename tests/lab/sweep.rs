@@ -106,8 +106,9 @@ impl Lab {
                 None => Ok(false), // this run was shorter: nothing was killed, nothing counts
             });
             if let Err(failure) = result {
+                let wanted = self.is_wanted(&failure);
                 sweep.failures.insert(k, failure);
-                if sweep.hangs() >= HANGS || k >= last {
+                if wanted || sweep.hangs() >= HANGS || k >= last {
                     break;
                 }
             } else if result.is_ok_and(|there| !there) && k >= last {
@@ -139,8 +140,9 @@ impl Lab {
                 None => Ok(()),
             });
             if let Err(failure) = result {
+                let wanted = self.is_wanted(&failure);
                 sweep.failures.insert(index, failure);
-                if sweep.hangs() >= HANGS {
+                if wanted || sweep.hangs() >= HANGS {
                     break;
                 }
             }
@@ -150,6 +152,10 @@ impl Lab {
             self.check_stages(scenario, last, &mut sweep);
         }
         sweep
+    }
+
+    fn is_wanted(&self, failure: &Failure) -> bool {
+        self.options.until == Some(failure.check)
     }
 
     /// Stages go up only, and all that there are were met, if every point up to `last` was taken.
