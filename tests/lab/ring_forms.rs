@@ -4,9 +4,10 @@
 //! next push writes to: what is read too late is read wrong. Small items show what happens within a word.
 
 use super::forms::{BATCH, NUMBERS, Refused, Tried, Wait, checked, deadline};
-use super::lab::Failure;
+use super::lab::{Check, Failure};
 use super::ring_model::Kind;
 use mpshm::{Item, Pod, RingClaim, RingConsumer, RingOptions, RingProducer, RingReservation};
+use std::io::Read;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
@@ -60,6 +61,14 @@ pub trait RingForm: 'static {
         most: usize,
         wait: Wait,
     ) -> Tried<Vec<Self::Got>>;
+    /// Into a buffer. Messages only, as the next.
+    fn pop_into(_: &mut RingConsumer<Self::Item>) -> Tried<Self::Got> {
+        unreachable!("no messages")
+    }
+    /// As a stream of bytes, in two reads; waits for a message.
+    fn read_bytes(_: &mut RingConsumer<Self::Item>) -> Tried<Self::Got> {
+        unreachable!("no messages")
+    }
     /// The number of an item, if it is whole.
     fn number(got: &Self::Got) -> Result<u64, Failure>;
     /// As many items as there are, up to `most`; or one message.
@@ -294,6 +303,8 @@ pub struct Messages;
 /// In front of each message.
 const PREFIX: usize = 8;
 const LONGEST: usize = KIB - PREFIX;
+/// Fewer bytes than any message has.
+const FEW: usize = 16;
 
 impl Messages {
     /// What is pushed for a number: bytes that depend on it, and so does how many there are.
@@ -384,6 +395,30 @@ impl RingForm for Messages {
     }
 
     the_same!();
+
+    fn pop_into(end: &mut RingConsumer<[u8]>) -> Tried<Vec<u8>> {
+        let mut buffer = vec![0; LONGEST];
+        let count =
+            end.try_pop_into(&mut buffer).map_err(|error| Refused::pop("pop_into", error))?;
+        buffer.truncate(count);
+        Ok(buffer)
+    }
+
+    fn read_bytes(end: &mut RingConsumer<[u8]>) -> Tried<Vec<u8>> {
+        let mut buffer = vec![0; LONGEST];
+        let wrong = |error: std::io::Error| {
+            Refused::Wrong(Failure::new(Check::Outcome, format!("read: {error}")))
+        };
+        let mut count = end.read(&mut buffer[..FEW]).map_err(wrong)?;
+        if count == 0 {
+            return Err(Refused::Closed);
+        }
+        if count == FEW {
+            count += end.read(&mut buffer[FEW..]).map_err(wrong)?;
+        }
+        buffer.truncate(count);
+        Ok(buffer)
+    }
 
     fn number(got: &Vec<u8>) -> Result<u64, Failure> {
         Self::whole(got)

@@ -2,7 +2,7 @@
 
 use super::Jobs;
 use super::ring_forms::{LargeItems, Messages, Numbers, RingForm};
-use super::ring_model::Kind::{AtMostOnce, Following, Overwriting};
+use super::ring_model::Kind::{AtMostOnce, Failing, Following, Overwriting};
 use super::ring_model::{Op, Role};
 use super::ring_pairs::{self, Closing};
 use super::ring_wakes::RingWaking;
@@ -157,6 +157,9 @@ impl Jobs {
         self.on_ring::<Messages>(Op::Abort, &[1], &[]);
         self.on_ring::<Messages>(Op::TryPop, &[EMPTY, SOME, FULL], &[EMPTY, SOME]);
         self.on_ring::<Messages>(Op::TryPopMany, &[FULL], &[SOME]);
+        self.on_ring::<Messages>(Op::TryPopInto, &[EMPTY, SOME, FULL], &[EMPTY, SOME]);
+        self.on_ring::<Messages>(Op::Read, &[SOME, FULL], &[EMPTY, SOME]);
+        self.asleep(new(Op::Read, EMPTY));
         self.on_ring::<Messages>(Op::TryClaim, &[EMPTY, SOME], &[EMPTY]);
         self.on_ring::<Messages>(Op::Release, &[SOME], &[]);
         self.on_ring::<Messages>(Op::ReleasePart, &[SOME], &[]);
@@ -165,7 +168,7 @@ impl Jobs {
         for op in [Op::TryPush, Op::TryPushMany, Op::Commit] {
             self.run(new(op, 1).then_closed());
         }
-        for op in [Op::TryPop, Op::TryClaim] {
+        for op in [Op::TryPop, Op::TryPopInto, Op::Read, Op::TryClaim] {
             self.run(new(op, SOME).unseen());
             self.run(new(op, SOME).again());
             self.run(new(op, SOME).then_closed());
@@ -231,6 +234,11 @@ impl Jobs {
             self.run(of(Op::Leave, Following, SOME).by(role));
             self.run(of(Op::Leave, Following, SOME).by(role).closed());
         }
+        for op in [Op::TryPush, Op::Push, Op::PushTimeout, Op::PushAll, Op::Reserve] {
+            self.run(of(op, Failing, FULL));
+        }
+        self.run(of(Op::Push, Failing, SOME));
+        self.run(of(Op::Push, Failing, SOME).closed());
         self.run(of(Op::TryPush, Following, SOME));
         self.run(of(Op::TryPop, Following, SOME));
     }

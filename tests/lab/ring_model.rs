@@ -28,6 +28,8 @@ pub enum Op {
     CommitPart,
     Abort,
     TryPop,
+    /// Into a buffer.
+    TryPopInto,
     Pop,
     TryPopMany,
     PopMany,
@@ -38,6 +40,8 @@ pub enum Op {
     /// Of the first item of several; of none of the only message.
     ReleasePart,
     GiveBack,
+    /// A message as a stream of bytes: some of them, then the rest.
+    Read,
     Close,
     /// The end of a handle that has a role.
     Leave,
@@ -56,6 +60,8 @@ pub enum Kind {
     Plain,
     /// A push into a full ring replaces the oldest items.
     Overwriting,
+    /// Who would wait for room is told that there is none.
+    Failing,
     /// What a dead consumer had claimed is gone with it.
     AtMostOnce,
     /// The stream ends when one of its ends does.
@@ -96,7 +102,7 @@ impl Op {
     /// How many items it pops, at most.
     fn pops(self) -> usize {
         match self {
-            Self::TryPop | Self::Pop | Self::PopTimeout => 1,
+            Self::TryPop | Self::TryPopInto | Self::Pop | Self::PopTimeout => 1,
             Self::TryPopMany | Self::PopMany => BATCH,
             _ => 0,
         }
@@ -117,8 +123,8 @@ impl Op {
 
     /// Whether it waits until it has done all that it is for.
     pub fn waits(self) -> bool {
-        use Op::{Claim, Pop, PopMany, Push, PushAll, PushMany, Reserve};
-        matches!(self, Push | PushMany | PushAll | Reserve | Pop | PopMany | Claim)
+        use Op::{Claim, Pop, PopMany, Push, PushAll, PushMany, Read, Reserve};
+        matches!(self, Push | PushMany | PushAll | Reserve | Pop | PopMany | Claim | Read)
     }
 }
 
@@ -258,6 +264,7 @@ impl Model {
             Op::Release => self.release(then, self.claimed),
             Op::ReleasePart => self.release(then, usize::from(!self.framed)),
             Op::TryClaim | Op::Claim => self.claim(then),
+            Op::Read => self.read(then),
             _ if self.pushes() > 0 => self.push(then),
             _ => self.pop(then),
         }
@@ -320,6 +327,16 @@ impl Model {
         (count > 0).then_some(then)
     }
 
+    /// A message is handed out with its first bytes, and gone with its last.
+    fn read(self, mut then: Stage) -> Option<Stage> {
+        if then.taken.is_empty() {
+            return self.claim(then);
+        }
+        then.steps += 1;
+        then.content.remove(1);
+        (then.steps == 1).then_some(then)
+    }
+
     /// The first `count` go; what is left of the claim is then as it was before it.
     fn release(self, mut then: Stage, count: usize) -> Option<Stage> {
         then.steps += 1;
@@ -346,7 +363,8 @@ impl Model {
         let mut ends = vec![(self.answer(&end), end)];
         // It may have seen already what there was for it to do.
         let last = &stages[stages.len() - 1];
-        if self.op.waits() && !self.is_complete(last) {
+        let waits = self.op.waits() && self.kind != Kind::Failing;
+        if waits && !self.is_complete(last) {
             return ends;
         }
         let (pushed, taken) =
@@ -398,7 +416,7 @@ impl Model {
                     nothing
                 }
             }
-            Op::TryClaim | Op::Claim => several_or(&end.taken, nothing),
+            Op::TryClaim | Op::Claim | Op::Read => several_or(&end.taken, nothing),
             _ if self.op.pops() > 0 => several_or(&end.taken, nothing),
             _ => DONE,
         }

@@ -1,9 +1,7 @@
 //! Rings with two who act: one that comes after a death, and dies too; and one that closes while both ends are in use.
 
 use super::forms::{Refused, Wait, broken};
-use super::lab::{
-    Check, Child, Failure, Lab, Mode, Page, Route, Scenario, Sum, demand, in_child,
-};
+use super::lab::{Check, Child, Failure, Lab, Mode, Page, Route, Scenario, Sum, demand, in_child};
 use super::model::{CLOSED, DONE, NEW, NOTHING};
 use super::queues::DEADLINE;
 use super::ring_forms::RingForm;

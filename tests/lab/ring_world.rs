@@ -113,6 +113,8 @@ pub fn perform<F: RingForm>(
             DONE
         }),
         Op::TryPop | Op::Pop => got(F::pop(world.reads(), wait).map(|one| vec![one]), world),
+        Op::TryPopInto => got(F::pop_into(world.reads()).map(|one| vec![one]), world),
+        Op::Read => got(F::read_bytes(world.reads()).map(|one| vec![one]), world),
         Op::PopTimeout => got(F::pop(world.reads(), NAP).map(|one| vec![one]), world),
         Op::TryPopMany | Op::PopMany => got(F::pop_many(world.reads(), BATCH, wait), world),
         Op::TryClaim | Op::Claim => F::claim(world.reads(), claims, wait).map(|claim| {

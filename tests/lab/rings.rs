@@ -194,6 +194,7 @@ impl<F: RingForm> Ringed<F> {
         match self.kind {
             Kind::Plain => options,
             Kind::Overwriting => options.when_full(WhenFull::Overwrite),
+            Kind::Failing => options.when_full(WhenFull::Fail),
             Kind::AtMostOnce => options.delivery(Delivery::AtMostOnce),
             Kind::Following => options.follow_ends(),
         }
@@ -470,6 +471,7 @@ impl<F: RingForm> Scenario for Ringed<F> {
         let kind = match self.kind {
             Kind::Plain => "",
             Kind::Overwriting => "overwriting ",
+            Kind::Failing => "failing ",
             Kind::AtMostOnce => "at-most-once ",
             Kind::Following => "following ",
         };

@@ -344,6 +344,10 @@ pub fn a_batch_of_nothing_takes_the_role() {
     for _ in 0..2 {
         is_taken(items.producer().try_push_many(&[]), "producer", "another handle");
         is_taken(messages.producer().try_push_many::<[u8; 0]>(&[]), "producer", "another handle");
+        is_taken(items.producer().push_many(&[]), "producer", "another handle");
+        is_taken(messages.producer().push_many::<[u8; 0]>(&[]), "producer", "another handle");
+        is_taken(items.producer().push_all(&[]), "producer", "another handle");
+        is_taken(messages.producer().push_all::<[u8; 0]>(&[]), "producer", "another handle");
         is_taken(items.consumer().try_pop_many(0), "consumer", "another handle");
         is_taken(items.consumer().pop_many(0), "consumer", "another handle");
         is_taken(messages.consumer().try_pop_many(0), "consumer", "another handle");

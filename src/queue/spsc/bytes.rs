@@ -98,11 +98,13 @@ impl RingProducer<[u8]> {
     ) -> Pushed<usize> {
         let deadline = deadline.into();
         let mut pushed = 0;
-        while pushed < messages.len() {
+        loop {
             let some = self.some(&messages[pushed..], Some(deadline));
             pushed += some.map_err(|failure| failure.push(pushed))?;
+            if pushed >= messages.len() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     fn some<M: AsRef<[u8]>>(&mut self, messages: &[M], deadline: Option<Deadline>) -> Done<usize> {
@@ -169,7 +171,8 @@ impl RingProducer<[u8]> {
         })
     }
 
-    /// Room for a message of up to `length` bytes, contiguous, without waiting.
+    /// Room for a message of up to `length` bytes, contiguous, without waiting. Where there is known to be room, the ring is not looked at: that it
+    /// has been closed, the commit says.
     ///
     /// # Errors
     /// Those of [`try_push`](Self::try_push).

@@ -179,7 +179,8 @@ impl<T: ?Sized> Ring<T> {
     }
 
     /// Items, or messages, that can be popped: exact when nobody else acts, else true at some moment of the call.
-    /// Messages are counted one by one. A damaged ring reads as empty.
+    /// Messages are counted one by one. A damaged ring reads as empty. A producer that died while it overwrote may have
+    /// left one item more than the capacity: that is popped too, unless another producer comes first, and not counted here.
     #[must_use]
     pub fn len(&self) -> usize {
         self.core.len().unwrap_or(0) as usize

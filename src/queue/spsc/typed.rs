@@ -104,11 +104,13 @@ impl<T: Pod> RingProducer<T> {
     ) -> Pushed<usize> {
         let deadline = deadline.into();
         let mut pushed = 0;
-        while pushed < values.len() {
+        loop {
             let some = self.some(&values[pushed..], Some(deadline));
             pushed += some.map_err(|failure| failure.push(pushed))?;
+            if pushed >= values.len() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Copies in what there is room for: at least one, which is waited for if there is a deadline.
@@ -193,7 +195,8 @@ impl<T: Pod> RingProducer<T> {
         done.map_err(|failure| failure.push(()))
     }
 
-    /// Room for `count` items, contiguous, without waiting.
+    /// Room for `count` items, contiguous, without waiting. Where there is known to be room, the ring is not looked at: that it
+    /// has been closed, the commit says.
     ///
     /// # Errors
     /// `Full`, `Closed`, `PeerDead`, `Failed` (with `TooBig` when the ring is smaller than that, `Busy` when somebody
