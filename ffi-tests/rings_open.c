@@ -182,7 +182,7 @@ static void in_a_segment(void) {
     /* Exactly that much: there is no room for a third. */
     SAME(mpshm_ring_create(s, "three", &two, &none), MPSHM_ENOSPACE);
     SAME(mpshm_ring_create(s, "two", &two, &none), MPSHM_EEXISTS);
-    SAME(mpshm_ring_create(s, NULL, &two, &none), MPSHM_EINVAL);
+    SAME(mpshm_ring_open(s, NULL, &two, &none), MPSHM_EINVAL);
     SAME(mpshm_ring_open(s, "three", &two, &none), MPSHM_ENOTFOUND);
     SAME(mpshm_ring_open(s, "one", &two, &none), MPSHM_ETYPE);
     TRUE(none == NULL);

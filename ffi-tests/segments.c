@@ -37,6 +37,32 @@ static int attaches_and_dies(void *context) {
     return 0;
 }
 
+static int adds_ten(void *context) {
+    int64_t ten = 10;
+    OK(mpshm_value_fetch_add((mpshm_value_t *)context, &ten, NULL));
+    return 0;
+}
+
+static void unnamed(void) {
+    mpshm_segment_t *s;
+    mpshm_value_t *v, *w;
+    int64_t n = 5;
+    int i;
+    OK(mpshm_segment_create(NULL, 4096, NULL, &s));
+    OK(mpshm_value_create(s, NULL, MPSHM_I64, &n, &v));
+    SAME(mpshm_value_open(s, NULL, MPSHM_I64, &w), MPSHM_EINVAL);
+    SAME(mpshm_value_open_or_create(s, NULL, MPSHM_I64, &n, &w), MPSHM_EINVAL);
+    SAME(reap(child(adds_ten, v)), 0);
+    OK(mpshm_value_load(v, &n));
+    SAME(n, 15);
+    for (i = 0; i < 10000; i++) {
+        OK(mpshm_value_create(s, NULL, MPSHM_I64, &n, &w));
+        mpshm_value_close(w);
+    }
+    mpshm_value_close(v);
+    mpshm_segment_close(s);
+}
+
 int main(void) {
     const char *name = unique("segment"), *odd = unique("odd");
     static char junk[100000];
@@ -161,5 +187,6 @@ int main(void) {
     fd = open("/dev/null", O_RDONLY);
     TRUE(fd >= 0 && fd < 20);
     close(fd);
+    unnamed();
     return 0;
 }

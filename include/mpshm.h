@@ -9,6 +9,8 @@
  *     (NULL, NULL)        an anonymous segment of its own; forked children inherit it
  *     (NULL, "name")      a segment of its own with that name, in /dev/shm, mode 0600
  *     (segment, "name")   one of several objects of a segment
+ *     (segment, NULL)     one without a name, for _create only: this process and the children that it forks from then on
+ *                         have it by its handle; when the last handle here is closed its space is used again
  *   Handles are opaque; _create, _open and _open_or_create make them, _close frees them (NULL is a no-op).
  *   Closing never removes a name: mpshm_segment_unlink() does.
  *
@@ -650,7 +652,8 @@ MPSHM_MUST_USE int mpshm_recv_fd(int socket, int *fd);
 // Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_U128) that begins as `*initial`.
 //
 // `segment` NULL: in a segment of its own, named `name`, or anonymous when `name` is NULL too (forked
-// children inherit it). Otherwise the object `name` of that segment. So for every _create below.
+// children inherit it). Otherwise the object `name` of that segment, or one without a name when that is NULL. So for every
+// _create below.
 // Errors: EEXISTS, EINVAL, ENOSPACE, ELIMIT.
 MPSHM_MUST_USE
 int mpshm_value_create(const struct mpshm_segment_t *segment,

@@ -285,6 +285,7 @@ impl Jobs {
             (Change::OpenOrCreate, &[Empty, There]),
             (Change::Open, &[PartFull, There, InUse]),
             (Change::Remove, &[PartFull, There, InUse]),
+            (Change::Unnamed, &[Empty, PartFull, Full, Left]),
         ] {
             for &state in states {
                 self.run(Directed::<M>::new(change, state));
@@ -428,6 +429,7 @@ impl Jobs {
         for state in [State::PartFull, State::Left] {
             self.repair(Directed::<Value<u64>>::new(Change::Create, state), ALL);
         }
+        self.repair(Directed::<Value<u64>>::new(Change::Unnamed, State::PartFull), ALL);
         for state in [State::There, State::InUse] {
             self.repair(Directed::<Value<u64>>::new(Change::Remove, state), ALL);
         }

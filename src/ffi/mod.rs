@@ -171,7 +171,7 @@ pub(crate) unsafe fn name<'a>(name: *const c_char) -> Result<&'a str> {
     unsafe { optional_name(name) }?.ok_or_else(|| invalid("the name is NULL"))
 }
 
-/// Where an object lies; with `new`, (NULL, NULL) is an anonymous segment of its own.
+/// Where an object lies; with `new`, (NULL, NULL) is an anonymous segment of its own, and (segment, NULL) a place without a name.
 ///
 /// # Safety
 /// `segment` is NULL or a handle; `name` as in [`optional_name`].
@@ -186,6 +186,7 @@ pub(crate) unsafe fn place<'a>(
         (None, None) if new => Ok(Place::ANONYMOUS),
         (None, Some(name)) => Ok(name.into()),
         (Some(segment), Some(name)) => Ok(Place::inside(&segment.0, name)),
+        (Some(segment), None) if new => Ok(segment.0.unnamed()),
         (_, None) => Err(invalid("the object's name is NULL")),
     }
 }

@@ -248,7 +248,8 @@ enum How {
 /// Makes a value of the type `type_code` (MPSHM_I8 … MPSHM_U128) that begins as `*initial`.
 ///
 /// `segment` NULL: in a segment of its own, named `name`, or anonymous when `name` is NULL too (forked
-/// children inherit it). Otherwise the object `name` of that segment. So for every _create below.
+/// children inherit it). Otherwise the object `name` of that segment, or one without a name when that is NULL. So for every
+/// _create below.
 /// Errors: EEXISTS, EINVAL, ENOSPACE, ELIMIT.
 #[unsafe(no_mangle)]
 #[must_use]

@@ -28,6 +28,7 @@ impl Region {
     }
 
     /// `length` bytes from `offset` on; an error when they do not lie inside.
+    #[inline]
     pub(crate) fn slice(self, offset: u64, length: u64) -> Result<Self> {
         let end = offset.checked_add(length);
         if end.is_none_or(|end| end > self.length as u64) {
@@ -46,6 +47,7 @@ impl Region {
     /// `count` values of `T` from `offset` on, inside and aligned.
     ///
     /// `T` has to be made of atomics: the references say nothing about who else writes.
+    #[inline]
     pub(crate) fn array<'a, T: Shared>(self, offset: u64, count: usize) -> Result<&'a [T]> {
         let bytes = (count as u64).checked_mul(size_of::<T>() as u64).ok_or_else(|| {
             Error::new(ErrorKind::Corrupt, format!("{count} items overflow the address space"))
@@ -63,6 +65,7 @@ impl Region {
     }
 
     /// One value of `T` at `offset`.
+    #[inline]
     pub(crate) fn one<'a, T: Shared>(self, offset: u64) -> Result<&'a T> {
         Ok(&self.array::<T>(offset, 1)?[0])
     }

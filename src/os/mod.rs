@@ -10,6 +10,7 @@ pub(crate) mod errno;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
+pub(crate) mod late_pin;
 pub(crate) mod liveness;
 pub(crate) mod memory;
 pub(crate) mod mirror;

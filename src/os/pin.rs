@@ -34,9 +34,7 @@ impl Pin {
         let own = match memory::reopen(fd) {
             Ok(own) => own,
             Err(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::EACCES) => {
-                check(fd, file)?;
-                lock(fd, byte)?;
-                return Ok(Self { start: std::ptr::null_mut(), length: 0 });
+                return Self::through(fd, file, byte);
             }
             Err(errno) => return Err(Error::from_errno(errno, doing)),
         };
@@ -58,6 +56,13 @@ impl Pin {
             return Err(Error::last_os("cannot open the object: no further mapping"));
         }
         Ok(Self { start, length })
+    }
+
+    /// The same by the description of `fd` itself.
+    pub(crate) fn through(fd: BorrowedFd<'_>, file: Option<FileId>, byte: u64) -> Result<Self> {
+        check(fd, file)?;
+        lock(fd, byte)?;
+        Ok(Self { start: std::ptr::null_mut(), length: 0 })
     }
 }
 

@@ -18,6 +18,10 @@
 //! touches the extent, and nobody has to be told. Objects that are alone in their segment cannot
 //! be removed, and have none.
 //!
+//! An object **without a name** is never published: it stays its maker's, who frees it. Nobody but the children that the maker
+//! forks can have it open, so its pin is made at the first fork (`os/late_pin.rs`), and making and freeing it take no system
+//! call where there was none.
+//!
 //! # Layout
 //! One line with `turn` and `used`, then the entries ([`Entry`]). Each has a word {claim, maker's
 //! generation, maker's slot, state}, what it is, and its extent in lines.
@@ -34,7 +38,8 @@
 //!
 //! # Invariants
 //! - I1. Extents of HELD, READY and REMOVED entries do not overlap.
-//! - I2. Only the maker of a CLAIMED or HELD entry writes its other fields, and a HELD one's extent.
+//! - I2. Only the maker of a CLAIMED or HELD entry writes its other fields, and a HELD one's extent, unless it is an object
+//!   without a name.
 //! - I3. What READY names is complete, and has a name that no other READY entry has.
 //! - I4. Whoever uses an extent had its byte pinned before it saw the entry READY for the last time.
 //! - I5. A word never comes back: each claim has a new number.
@@ -51,7 +56,7 @@
 //! | before the claim | nothing | – |
 //! | CLAIMED | an entry without extent | who needs it: FREE |
 //! | allocate announced | the same, HELD when the next one comes | who needs it: REMOVED, then FREE |
-//! | HELD | an unseen extent | who needs it: REMOVED, then FREE |
+//! | HELD | an unseen extent, or an object without a name | who needs it: REMOVED, then FREE |
 //! | publish announced | a complete object | the next one who looks: READY |
 //! | remove announced | no object | the next one who looks: REMOVED |
 //! | REMOVED | an extent that openers may have; their pins go with them | who needs it: FREE |
@@ -76,6 +81,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header::LINE;
 use crate::layout::offset::Region;
 use crate::layout::plain::TypeTag;
+use crate::os::late_pin::{LatePin, Others};
 use crate::os::pin::{Asker, Pin};
 pub use crate::segment::entry::ObjectKind;
 pub(crate) use crate::segment::entry::{Entry, Head, check_object_name};
@@ -107,6 +113,13 @@ pub(crate) struct Extent {
     pub length: u64,
     /// None for an object that is alone in its segment.
     pub pin: Option<Pin>,
+}
+
+/// An object without a name, in this process.
+#[derive(Debug)]
+pub(crate) struct Unnamed {
+    index: usize,
+    pin: LatePin,
 }
 
 /// A line of [`Segment::objects`](crate::Segment::objects).
@@ -177,9 +190,45 @@ impl Directory<'_> {
             Ok(Extent { offset, length, pin })
         });
         if made.is_err() {
-            self.give_up(index);
+            self.give_up(index, true);
         }
         made
+    }
+
+    /// Makes an object without a name, as [`create`](Self::create) does one with a name.
+    ///
+    /// # Safety
+    /// The segment's descriptor stays open until the object was [let go](Self::let_go).
+    pub(crate) unsafe fn create_unnamed(
+        &self,
+        me: Me,
+        wanted: Wanted<'_>,
+        length: u64,
+        fill: impl FnOnce(Region) -> Result<()>,
+    ) -> Result<(Extent, Unnamed)> {
+        let index = self.claim(me, wanted.name)?;
+        let made = self.allocate(index, wanted.name, length).and_then(|offset| {
+            self.fill(index, wanted, offset, length).and_then(fill)?;
+            Ok(Extent { offset, length, pin: None })
+        });
+        if made.is_err() {
+            self.give_up(index, false);
+        }
+        let extent = made?;
+        let (fd, file) = (self.participants.fd, self.participants.file);
+        // SAFETY: the caller's word.
+        let pin = unsafe { LatePin::new(fd, file, PINS + index as u64) };
+        Ok((extent, Unnamed { index, pin }))
+    }
+
+    /// The end of an object without a name in this process, which is its maker or, if `inherited`, another one.
+    pub(crate) fn let_go(&self, unnamed: Unnamed, inherited: bool) {
+        let others = unnamed.pin.end();
+        // From here on only the maker knows that the entry is still the object's. What somebody may have without a pin
+        // stays the maker's as long as that lives.
+        if !inherited && others != Others::Unknown {
+            self.give_up(unnamed.index, others == Others::Pinned);
+        }
     }
 
     /// Takes the name away at once; the space is free when nobody has the object open any more.
@@ -191,7 +240,8 @@ impl Directory<'_> {
             };
             if self.announce(turn, Op::Remove, index)? {
                 // If somebody has it open, the next maker who needs the room looks again.
-                return self.free(index, self.asker().as_ref());
+                let asker = self.asker();
+                return self.free(index, || is_pinned(asker.as_ref(), index));
             }
         }
         Err(self.restless())
@@ -233,13 +283,14 @@ impl Directory<'_> {
                 let left = if word.is(State::Held) { State::Removed } else { State::Free };
                 entry.change(word, word.to(left));
             }
-            self.free(index, asker.as_ref())?;
+            self.free(index, || is_pinned(asker.as_ref(), index))?;
         }
         Ok(())
     }
 
     /// Brings the last change into its entry's word, unless that is done. The directory is then as the
     /// turn that is returned left it, until the next one is announced.
+    #[inline]
     fn settle(&self) -> Result<Turn> {
         for _ in 0..TRIES {
             let turn = Turn(self.head.turn.load(Ordering::Acquire)); // E1
@@ -261,6 +312,7 @@ impl Directory<'_> {
     }
 
     /// Makes a change that is right after `turn`; false when another one came first.
+    #[inline]
     fn announce(&self, turn: Turn, op: Op, index: usize) -> Result<bool> {
         let next = turn.next(op, index);
         let result = self.head.turn.compare_exchange(
@@ -308,7 +360,7 @@ impl Directory<'_> {
     }
 
     /// Frees a removed entry that nobody has open.
-    fn free(&self, index: usize, asker: Option<&Asker>) -> Result<()> {
+    fn free(&self, index: usize, is_open: impl Fn() -> bool) -> Result<()> {
         for _ in 0..DEAR_TRIES {
             let turn = self.settle()?;
             if !self.entries[index].word().is(State::Removed) {
@@ -316,9 +368,7 @@ impl Directory<'_> {
             }
             // E4. SeqCst: see `open`.
             fence(Ordering::SeqCst);
-            if asker.is_none_or(|asker| asker.is_pinned(PINS + index as u64))
-                || self.announce(turn, Op::Free, index)?
-            {
+            if is_open() || self.announce(turn, Op::Free, index)? {
                 return Ok(());
             }
         }
@@ -336,7 +386,9 @@ impl Directory<'_> {
                 if !word.is(State::Free) {
                     continue;
                 }
-                self.head.used.fetch_max(index as u32 + 1, Ordering::Relaxed);
+                if self.head.used.load(Ordering::Relaxed) as usize <= index {
+                    self.head.used.fetch_max(index as u32 + 1, Ordering::Relaxed);
+                }
                 if entry.change(word, word.claimed_by(me)) {
                     return Ok(index);
                 }
@@ -438,15 +490,16 @@ impl Directory<'_> {
         Err(self.restless())
     }
 
-    /// Undoes what this process, the maker, has done so far; its pin is gone already.
-    fn give_up(&self, index: usize) {
+    /// Undoes what this process, the maker, has done so far; its pin is gone already, but others may have one if `shared`.
+    fn give_up(&self, index: usize, shared: bool) {
         let entry = &self.entries[index];
         let word = entry.word();
         let left = if word.is(State::Held) { State::Removed } else { State::Free };
         if word.is_a_makers() {
             entry.change(word, word.to(left));
         }
-        let _ = self.free(index, self.asker().as_ref());
+        let asker = if shared { self.asker() } else { None };
+        let _ = self.free(index, || shared && is_pinned(asker.as_ref(), index));
     }
 
     /// Offset and length of an object that is what is wanted, checked against the arena.
@@ -508,6 +561,11 @@ impl Directory<'_> {
     }
 }
 
+/// Whether anybody may have the entry's object open.
+fn is_pinned(asker: Option<&Asker>, index: usize) -> bool {
+    asker.is_none_or(|asker| asker.is_pinned(PINS + index as u64))
+}
+
 fn exists(name: &str) -> Error {
     Error::new(ErrorKind::Exists, format!("{} exists already", shown(name)))
 }
@@ -517,5 +575,5 @@ fn not_found(name: &str) -> Error {
 }
 
 fn shown(name: &str) -> String {
-    if name.is_empty() { "the segment's object".into() } else { format!("object '{name}'") }
+    if name.is_empty() { "the object".into() } else { format!("object '{name}'") }
 }

@@ -29,14 +29,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::header::{Geometry, Header};
 use crate::layout::offset::Region;
 use crate::os::file::Target;
+use crate::os::fork;
 use crate::os::liveness::{self, Identity};
 use crate::os::memory::{self, FileId, Mapping};
 use crate::os::mirror::Mirror;
-use directory::{Directory, Extent, Wanted};
+use directory::{Directory, Extent, Unnamed, Wanted};
 pub use directory::{ObjectInfo, ObjectKind};
 pub use options::SegmentOptions;
 use participant::{Me, Membership, Table};
 pub use place::Place;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -277,6 +279,29 @@ impl Segment {
         Place::inside(self, name)
     }
 
+    /// The place of a new object without a name in this segment, to be handed to an object's `create`. This process has it
+    /// by its handle, and so have the children that it forks from then on; nobody can open it. When the last handle here is
+    /// gone, its space is used again, unless such a child is alive and has kept its own: then when that is over. The
+    /// death of this process ends it in the same way.
+    ///
+    /// Making and dropping one takes no system call. The first fork behind the making takes a few, for each of them.
+    /// In a child of a bare `clone(2)`, which runs no at-fork handlers, it must not be used.
+    ///
+    /// ```
+    /// # use mpshm::{Mutex, Segment};
+    /// let segment = Segment::anonymous(4096)?;
+    /// for _ in 0..1000 {
+    ///     let lock = Mutex::create(segment.unnamed(), 0_u64)?;
+    ///     lock.lock()?.set(1);
+    /// }
+    /// assert!(segment.objects()?.is_empty());
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn unnamed(&self) -> Place<'_> {
+        Place::without_name(self)
+    }
+
     /// Bytes of the whole segment.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -401,6 +426,41 @@ impl Segment {
         fill: impl FnOnce(Region) -> Result<()>,
     ) -> Result<Extent> {
         self.directory()?.create(self.me()?, wanted, length, fill)
+    }
+}
+
+impl Segment {
+    /// Makes an object without a name.
+    pub(crate) fn create_unnamed(
+        &self,
+        wanted: Wanted<'_>,
+        length: u64,
+        fill: impl FnOnce(Region) -> Result<()>,
+    ) -> Result<(Extent, Keep)> {
+        let (directory, me) = (self.directory()?, self.me()?);
+        // SAFETY: what keeps the object keeps the segment, and so its descriptor.
+        let (extent, unnamed) = unsafe { directory.create_unnamed(me, wanted, length, fill) }?;
+        let process = fork::generation();
+        Ok((extent, Keep { segment: self.clone(), unnamed: ManuallyDrop::new(unnamed), process }))
+    }
+}
+
+/// Keeps an object without a name.
+#[derive(Debug)]
+pub(crate) struct Keep {
+    segment: Segment,
+    unnamed: ManuallyDrop<Unnamed>,
+    /// The maker's process generation.
+    process: u32,
+}
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        // SAFETY: it is not used again.
+        let unnamed = unsafe { ManuallyDrop::take(&mut self.unnamed) };
+        let inherited = self.process != fork::generation();
+        let directory = self.segment.directory().expect("the geometry was checked at attach");
+        directory.let_go(unnamed, inherited);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::layout::plain::TypeTag;
 use crate::os::memory;
 use crate::os::pin::Pin;
 use crate::segment::directory::{Extent, ObjectKind, Wanted, check_object_name};
-use crate::segment::{Segment, SegmentOptions};
+use crate::segment::{Keep, Segment, SegmentOptions};
 use std::sync::Arc;
 
 /// A place for an object: `"name"` is a named segment that holds just this one;
@@ -31,6 +31,7 @@ enum Where<'a> {
     Anonymous,
     Named(&'a str),
     Inside(&'a Segment, &'a str),
+    Unnamed(&'a Segment),
     /// The object of a segment that holds just one.
     Only(&'a Segment),
 }
@@ -53,7 +54,7 @@ pub(crate) struct Object {
     pub segment: Segment,
     pub region: Region,
     /// Dropped with the last clone; a forked child has its own. None for a segment's only object.
-    _pin: Option<Arc<Pin>>,
+    _keep: Option<Arc<Kept>>,
 }
 
 // SAFETY: the region lies in the segment's mapping, which the segment keeps, and is shared between
@@ -62,10 +63,21 @@ unsafe impl Send for Object {}
 // SAFETY: as above.
 unsafe impl Sync for Object {}
 
+/// What keeps an object's space from being used for another.
+enum Kept {
+    Named { _pin: Pin },
+    Unnamed { _keep: Keep },
+}
+
 impl Object {
     fn at(segment: &Segment, extent: Extent) -> Result<Self> {
-        let region = segment.region().slice(extent.offset, extent.length)?;
-        Ok(Self { segment: segment.clone(), region, _pin: extent.pin.map(Arc::new) })
+        let kept = extent.pin.map(|pin| Kept::Named { _pin: pin });
+        Self::kept(segment, extent.offset, extent.length, kept)
+    }
+
+    fn kept(segment: &Segment, offset: u64, length: u64, kept: Option<Kept>) -> Result<Self> {
+        let region = segment.region().slice(offset, length)?;
+        Ok(Self { segment: segment.clone(), region, _keep: kept.map(Arc::new) })
     }
 }
 
@@ -85,6 +97,10 @@ impl<'a> Place<'a> {
         Self(Where::Inside(segment, name))
     }
 
+    pub(crate) fn without_name(segment: &'a Segment) -> Self {
+        Self(Where::Unnamed(segment))
+    }
+
     /// An object as [`Segment::objects`] names it.
     pub(crate) fn listed(segment: &'a Segment, name: &'a str) -> Self {
         Self(if name.is_empty() { Where::Only(segment) } else { Where::Inside(segment, name) })
@@ -93,7 +109,9 @@ impl<'a> Place<'a> {
     /// How many participants the place's segment has, or will have.
     pub(crate) fn participants(self) -> u32 {
         match self.0 {
-            Where::Inside(segment, _) | Where::Only(segment) => segment.participants_max(),
+            Where::Inside(segment, _) | Where::Unnamed(segment) | Where::Only(segment) => {
+                segment.participants_max()
+            }
             _ => SegmentOptions::default().participants_count(),
         }
     }
@@ -101,7 +119,9 @@ impl<'a> Place<'a> {
     /// What a mapping of the place's segment is a multiple of.
     pub(crate) fn page_size(self) -> u64 {
         match self.0 {
-            Where::Inside(segment, _) | Where::Only(segment) => segment.page_size(),
+            Where::Inside(segment, _) | Where::Unnamed(segment) | Where::Only(segment) => {
+                segment.page_size()
+            }
             _ => memory::page_size(),
         }
     }
@@ -112,6 +132,12 @@ impl<'a> Place<'a> {
         plan: Plan,
         fill: impl FnOnce(Region) -> Result<()>,
     ) -> Result<Object> {
+        if let Where::Unnamed(segment) = self.0 {
+            let wanted = Wanted { name: "", kind: plan.kind, item: plan.item };
+            let (extent, keep) = segment.create_unnamed(wanted, plan.length, fill)?;
+            let kept = Some(Kept::Unnamed { _keep: keep });
+            return Object::kept(segment, extent.offset, extent.length, kept);
+        }
         let make = |segment: &Segment, name: &str| {
             let wanted = Wanted { name, kind: plan.kind, item: plan.item };
             Object::at(segment, segment.create_object(wanted, plan.length, fill)?)
@@ -126,6 +152,7 @@ impl<'a> Place<'a> {
                 check_object_name(name)?;
                 make(segment, name)
             }
+            Where::Unnamed(_) => unreachable!("made above"),
             Where::Only(segment) => make(segment, ""),
         }
     }
@@ -135,6 +162,12 @@ impl<'a> Place<'a> {
         let (segment, name) = match self.0 {
             Where::Anonymous => unreachable!("nobody else knows an anonymous segment"),
             Where::Named(name) => (Segment::attach(name)?, ""),
+            Where::Unnamed(_) => {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    "an object without a name cannot be opened: it is had by its handle",
+                ));
+            }
             Where::Only(segment) => (segment.clone(), ""),
             Where::Inside(segment, name) => {
                 check_object_name(name)?;

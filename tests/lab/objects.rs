@@ -98,6 +98,8 @@ pub enum Op {
     OpenOrCreate,
     Open,
     Remove,
+    /// An object without a name: made, and dropped.
+    Unnamed,
 }
 
 /// What the directory holds.
@@ -314,6 +316,7 @@ impl<M: Made> Scenario for Directed<M> {
             Op::OpenOrCreate => "open_or_create",
             Op::Open => "open",
             Op::Remove => "remove",
+            Op::Unnamed => "create and drop without a name",
         };
         let state = match self.state {
             State::Empty => "empty",
@@ -377,6 +380,7 @@ impl<M: Made> Scenario for Directed<M> {
             Op::OpenOrCreate => answer(M::open_or_create(segment, MINE)),
             Op::Open => answer(M::open(segment)),
             Op::Remove => answer(segment.remove("x")),
+            Op::Unnamed => answer(Value::create(segment.unnamed(), MINE).map(drop)),
         }
     }
 
@@ -441,7 +445,8 @@ impl<M: Made> Scenario for Directed<M> {
                 segment.remove("x").map_err(blocked)?;
                 makes(segment).map(|()| REMOVED_IT | MADE_IT)
             }
-            (Op::Remove | Op::Open, None) => Ok(0),
+            (Op::Unnamed, Some(_)) => unreachable!("it has no name"),
+            (Op::Remove | Op::Open | Op::Unnamed, None) => Ok(0),
         }
     }
 
@@ -450,6 +455,7 @@ impl<M: Made> Scenario for Directed<M> {
             (Op::Create, MADE_IT) => EXISTS,
             (Op::Create, FOUND_IT) if self.is_there() => EXISTS,
             (Op::Create | Op::OpenOrCreate, 0) => LIMIT,
+            (Op::Unnamed, 0) if self.state == State::Full => LIMIT,
             (Op::Remove, REMOVED_IT | 0) | (Op::Open, 0) => NOT_FOUND,
             _ => DONE,
         };

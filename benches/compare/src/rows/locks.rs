@@ -41,7 +41,7 @@ fn against_pthread_reads() -> Row {
     }
 }
 
-/// A mutex made in a segment that is open, and removed.
+/// A mutex without a name made in a segment that is open, and dropped.
 fn create_and_remove() -> Row {
     Row {
         id: "mutex_create_drop",
@@ -52,10 +52,7 @@ fn create_and_remove() -> Row {
         prepare: sides(
             |work| {
                 let segment = Segment::anonymous(1 << 16)?;
-                let make = || {
-                    drop(Mutex::create(segment.at("mutex"), 0u64).expect("made"));
-                    segment.remove("mutex").expect("removed");
-                };
+                let make = || drop(Mutex::create(segment.unnamed(), 0u64).expect("made"));
                 adding(1, work, make)
             },
             Ok(|work| Ok(work as f64 * 200e-9)),
