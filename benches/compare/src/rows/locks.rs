@@ -7,6 +7,7 @@ use crate::{Result, cpu, crew};
 use mpshm::{Mutex, RwLock, Segment, Value};
 use std::cell::UnsafeCell;
 use std::sync::Mutex as StdMutex;
+use std::time::{Duration, Instant};
 
 pub fn rows() -> Vec<Row> {
     vec![
@@ -14,6 +15,8 @@ pub fn rows() -> Vec<Row> {
         against_std(),
         against_pthread("mutex_2p_vs_pthread", 2, 1.0),
         against_pthread("mutex_8p_vs_pthread", 8, 1.0),
+        longest_wait("mutex_2p_longest_wait", 2),
+        longest_wait("mutex_8p_longest_wait", 8),
         against_pthread_reads(),
         against_python(),
         create_and_remove(),
@@ -85,6 +88,49 @@ fn against_pthread(id: &'static str, members: u64, target: f64) -> Row {
             }),
         ),
     }
+}
+
+/// The longest that one of very many lock calls took, its holder's time slices included.
+fn longest_wait(id: &'static str, members: u64) -> Row {
+    const TIMES: u64 = 400_000;
+    Row {
+        id,
+        unit: Unit::Nanoseconds,
+        peer_name: "pthread_mutex, shared between processes, robust",
+        target: 0.0,
+        work: Work::Fixed(TIMES),
+        prepare: sides(
+            move |work| {
+                let mutex = Mutex::new(0u64)?;
+                waiting(members, work, || {
+                    let begin = Instant::now();
+                    let mut guard = mutex.lock().expect("nobody died");
+                    let waited = begin.elapsed();
+                    let sum = guard.get() + 1;
+                    guard.set(sum);
+                    waited
+                })
+            },
+            Ok(move |work| {
+                let robust = Robust::new()?;
+                waiting(members, work, || robust.add_and_tell())
+            }),
+        ),
+    }
+}
+
+/// Runs `lock` so often, in so many processes; the longest that it took, times `work`, for rows are per operation.
+fn waiting(members: u64, work: u64, lock: impl Fn() -> Duration) -> Result<f64> {
+    let (first, second) = cpu::pair();
+    let cpus: Vec<usize> =
+        (0..members).map(|index| if index % 2 == 0 { second } else { first }).collect();
+    let round = crew::processes(&cpus, |gate| {
+        lock();
+        gate.pass();
+        (0..work / members).map(|_| lock().as_nanos() as u64).max().unwrap_or(0)
+    })?;
+    let longest = round.values.iter().max().copied().unwrap_or(0);
+    Ok(longest as f64 * 1e-9 * work as f64)
 }
 
 fn against_std() -> Row {
@@ -207,6 +253,19 @@ impl Robust {
             assert_eq!(libc::pthread_mutex_lock(self.0.mutex.get()), 0);
             *self.0.sum.get() += 1;
             libc::pthread_mutex_unlock(self.0.mutex.get());
+        }
+    }
+
+    /// Adds, and says how long the lock took.
+    fn add_and_tell(&self) -> Duration {
+        let begin = Instant::now();
+        // SAFETY: as in `add`.
+        unsafe {
+            assert_eq!(libc::pthread_mutex_lock(self.0.mutex.get()), 0);
+            let waited = begin.elapsed();
+            *self.0.sum.get() += 1;
+            libc::pthread_mutex_unlock(self.0.mutex.get());
+            waited
         }
     }
 
