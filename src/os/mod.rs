@@ -14,6 +14,7 @@ pub(crate) mod liveness;
 pub(crate) mod memory;
 pub(crate) mod mirror;
 pub(crate) mod pin;
+pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod socket;
 
