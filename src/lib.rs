@@ -45,7 +45,9 @@ pub use queue::{
     WhenFull, Writable,
 };
 pub use recover::recover;
-pub use segment::{ObjectInfo, ObjectKind, Place, Segment, SegmentOptions, recv_fd, send_fd};
+pub use segment::{
+    ObjectInfo, ObjectKind, Place, Scope, Segment, SegmentOptions, recv_fd, scope, send_fd,
+};
 pub use sync::{
     AcquireError, Attempt, Barrier, BarrierError, BarrierOptions, BarrierPass, Condvar,
     CondvarOptions, Event, HeldLock, Latch, LockError, Mutex, MutexGuard, Once, Permit, ReadGuard,
@@ -57,6 +59,7 @@ pub use value::{
 };
 pub use wait::cancel::Canceller;
 pub use wait::death::Participant;
+pub use wait::eventfd::EventFd;
 pub use wait::select::{Ready, Waitable, select, select_all};
 
 /// The README's Rust program runs as a test.

@@ -7,6 +7,7 @@ pub(crate) mod clock;
 pub(crate) mod copy;
 pub(crate) mod cpu;
 pub(crate) mod errno;
+pub(crate) mod eventfd;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;

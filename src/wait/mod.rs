@@ -3,6 +3,7 @@
 pub(crate) mod cancel;
 pub(crate) mod death;
 pub(crate) mod eventcount;
+pub(crate) mod eventfd;
 pub(crate) mod patience;
 pub(crate) mod select;
 
