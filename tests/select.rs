@@ -1,65 +1,391 @@
-//! Scratch.
+//! What `select` and `select_all` promise, over real processes.
+
 mod common;
+#[path = "select/deaths.rs"]
+mod deaths;
+#[path = "select/kinds.rs"]
+mod kinds;
 #[path = "common/probe.rs"]
 mod probe;
-use mpshm::*;
-use probe::*;
-use std::time::Duration;
+
+use common::until;
+use deaths::*;
+use kinds::*;
+use mpshm::{Canceller, ErrorKind, Event, Process, Ready, Semaphore, Waitable, select, select_all};
+use probe::{
+    Count, LONG, Random, SHORT, costs_next_to_nothing, cpu_seconds, for_ever, is, join, kill,
+    spawn, stop, until_asleep, without_system_calls,
+};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
 fn main() {
-    common::main(tests![a, b, c, d])
+    common::main(tests![
+        each_kind_wakes_who_sleeps: 120,
+        each_kind_wakes_who_sleeps_without_futex_waitv: 120,
+        each_kind_is_found_by_a_look,
+        what_is_closed_counts_as_ready,
+        no_pulse_is_lost: 60,
+        all_that_are_ready_are_said,
+        all_waits_for_the_last,
+        all_of_processes_and_words,
+        times_are_kept,
+        no_items_are_an_error,
+        hundreds_of_objects: 120,
+        hundreds_of_objects_without_futex_waitv: 120,
+        wakers_that_are_killed: 60,
+        selectors_that_are_killed_keep_nobody: 60,
+        a_stopped_selector_keeps_nobody,
+        nobody_is_stranded_beside_selectors: 120,
+        nobody_is_stranded_by_a_wait_for_all: 120,
+        cancelling_ends_a_wait,
+        an_owner_that_dies_frees_its_permit,
+        ends_that_die_are_found,
+        a_participant_that_dies_is_known,
+        a_participant_that_leaves_is_known,
+        a_participant_that_is_stopped_lives,
+        peers_are_the_others,
+        waiting_costs_next_to_nothing: 60,
+        what_is_ready_is_found_without_a_system_call,
+    ])
 }
-fn a() {
-    let (x, y) = (Event::new().unwrap(), Event::new().unwrap());
+
+/// How long something took that ought to take no slice: the median of several tries, for the machine may be busy.
+struct Delays(Vec<Duration>);
+
+impl Delays {
+    fn are_shorter_than(mut self, most: Duration, what: &str) {
+        self.0.sort_unstable();
+        let median = self.0[self.0.len() / 2];
+        println!("    {what}: {median:?} in the middle, {:?} at most", self.0[self.0.len() - 1]);
+        assert!(median < most, "{what}: {median:?}");
+    }
+}
+
+/// Half of the time after which a sleeper would look by itself.
+const BEFORE_THE_SLICE: Duration = Duration::from_millis(40);
+
+fn places(ready: &Ready) -> Vec<usize> {
+    ready.iter().collect()
+}
+
+fn events(count: usize) -> Vec<Event> {
+    let segment = mpshm::Segment::options().objects(1024).anonymous(1 << 18).unwrap();
+    (0..count).map(|number| Event::create(segment.at(&number.to_string())).unwrap()).collect()
+}
+
+fn all(events: &[Event]) -> Vec<&dyn Waitable> {
+    events.iter().map(|event| event as &dyn Waitable).collect()
+}
+
+fn all_that_are_ready_are_said() {
+    let events = events(5);
+    events[1].set();
+    events[4].set();
+    let ready = select(&all(&events), Duration::ZERO).unwrap();
+    assert_eq!(places(&ready), [1, 4]);
+    assert_eq!((ready.len(), ready.contains(1), ready.contains(2)), (2, true, false));
+    assert!(!ready.is_empty() && !ready.is_all());
+    // Nothing was consumed.
+    assert_eq!(select(&all(&events), Duration::ZERO).unwrap(), ready);
+}
+
+fn all_waits_for_the_last() {
+    let events = events(3);
+    let parent = std::process::id();
     let child = spawn(|| {
-        for _ in 0..20000 {
-            assert!(select(&[&x], LONG).unwrap().contains(0));
-            x.clear();
-            y.set();
+        for event in &events {
+            until_asleep(parent);
+            event.set();
         }
     });
-    let s = std::time::Instant::now();
-    for _ in 0..20000 {
-        x.set();
-        assert!(select(&[&x.segment_dummy(), &y], LONG).unwrap().contains(1));
-        y.clear();
-    }
-    println!("{:?}", s.elapsed() / 20000);
+    let ready = select_all(&all(&events), LONG).unwrap();
+    assert!(ready.is_all());
     join(&child);
+    events[1].clear();
+    let start = Instant::now();
+    let ready = select_all(&all(&events), SHORT).unwrap();
+    assert!(start.elapsed() >= SHORT);
+    assert_eq!((places(&ready), ready.is_all()), (vec![0, 2], false));
 }
-trait D {
-    fn segment_dummy(&self) -> Event;
+
+fn all_of_processes_and_words() {
+    let (event, go) = (Event::new().unwrap(), Event::new().unwrap());
+    let first = spawn(|| ());
+    let second = spawn(|| go.wait().unwrap());
+    let third = spawn(|| {
+        until_asleep(second.pid());
+        event.set();
+        go.set();
+    });
+    let (used, start) = (cpu_seconds(), Instant::now());
+    let ready = select_all(&[&first, &event, &second, &third], LONG).unwrap();
+    assert!(ready.is_all());
+    [&first, &second, &third].into_iter().for_each(join);
+    // What has ended does not keep a wait for the others from sleeping.
+    let living = spawn(|| for_ever());
+    let ended = select_all(&[&first, &living], 4 * SHORT).unwrap();
+    assert_eq!(places(&ended), [0]);
+    let (used, took) = (cpu_seconds() - used, start.elapsed().as_secs_f64());
+    assert!(used < took / 4.0, "{used} s of {took} s");
+    kill(&living);
 }
-impl D for Event {
-    fn segment_dummy(&self) -> Event {
-        Event::new().unwrap()
+
+fn times_are_kept() {
+    let events = events(200);
+    for count in [1, 2, 200] {
+        let start = Instant::now();
+        assert!(select(&all(&events[..count]), Duration::ZERO).unwrap().is_empty());
+        assert!(start.elapsed() < SHORT, "a look took {:?}", start.elapsed());
+        let start = Instant::now();
+        assert!(select(&all(&events[..count]), 3 * SHORT).unwrap().is_empty());
+        assert!(start.elapsed() >= 3 * SHORT, "{:?}", start.elapsed());
+        assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
+    }
+    let child = spawn(|| for_ever());
+    let start = Instant::now();
+    assert!(select(&[&child], 3 * SHORT).unwrap().is_empty());
+    assert!(select(&[&child, &events[0]], Instant::now() + SHORT).unwrap().is_empty());
+    assert!(start.elapsed() >= 4 * SHORT, "{:?}", start.elapsed());
+    kill(&child);
+}
+
+fn no_items_are_an_error() {
+    is(select(&[], LONG), ErrorKind::Invalid, &["no items"]);
+    is(select_all(&[], LONG), ErrorKind::Invalid, &["no items"]);
+}
+
+fn no_pulse_is_lost() {
+    let (event, other) = (Event::new().unwrap(), Event::new().unwrap());
+    for _ in 0..100 {
+        let child = spawn(|| assert_eq!(places(&select(&[&other, &event], LONG).unwrap()), [1]));
+        until_asleep(child.pid());
+        event.set();
+        event.clear();
+        join(&child);
     }
 }
-fn b() {
-    let many: Vec<Event> = (0..1000).map(|_| Event::new().unwrap()).collect();
-    let v: Vec<&dyn Waitable> = many.iter().map(|e| e as _).collect();
-    costs("1000 events", || {
-        select(&v, Duration::from_secs(2)).unwrap();
+
+fn hundreds_of_objects() {
+    let events = events(300);
+    let parent = std::process::id();
+    let (turn, mut delays) = (Count::new(), Vec::new());
+    let child = spawn(|| {
+        let mut random = Random::new(300);
+        for round in 1..=60 {
+            until("the next round", LONG, || turn.get() == round);
+            until_asleep(parent);
+            let place = random.below(300);
+            turn.of(1).store(place, Ordering::SeqCst);
+            turn.of(2).store(now(), Ordering::SeqCst);
+            events[place as usize].set();
+        }
     });
-    costs("100 events", || {
-        select(&v[..100], Duration::from_secs(2)).unwrap();
-    });
+    for _ in 0..60 {
+        turn.add(1);
+        let ready = select(&all(&events), LONG).unwrap();
+        delays.push(Duration::from_nanos(now() - turn.of(2).load(Ordering::SeqCst)));
+        let place = turn.of(1).load(Ordering::SeqCst) as usize;
+        assert_eq!(places(&ready), [place]);
+        events[place].clear();
+    }
+    join(&child);
+    Delays(delays).are_shorter_than(BEFORE_THE_SLICE, "one of 300");
 }
-fn c() {
-    let p = spawn(|| for_ever());
-    let e = Event::new().unwrap();
-    costs("mixed", || {
-        select(&[&e, &p], Duration::from_secs(2)).unwrap();
-    });
-    costs("process", || {
-        select(&[&p], Duration::from_secs(2)).unwrap();
-    });
-    kill(&p);
-    assert!(select(&[&e, &p], Duration::from_secs(2)).unwrap().contains(1))
+
+fn hundreds_of_objects_without_futex_waitv() {
+    probe::without_futex_waitv();
+    hundreds_of_objects();
 }
-fn d() {}
-fn costs(w: &str, f: impl Fn()) {
-    let b = cpu_seconds();
-    let s = std::time::Instant::now();
-    f();
-    println!("{w}: {:.4} %", (cpu_seconds() - b) / s.elapsed().as_secs_f64() * 100.0);
+
+/// Nanoseconds of the clock that all processes have.
+fn now() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid place for the answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+fn wakers_that_are_killed() {
+    let events = events(3);
+    let mut random = Random::new(5);
+    for _ in 0..60 {
+        let waiter = spawn(|| {
+            // The dying one may have set and not cleared.
+            let ready = select(&all(&events), LONG).unwrap();
+            assert!(!ready.is_empty());
+        });
+        until_asleep(waiter.pid());
+        let setter = spawn(|| {
+            loop {
+                events[0].set();
+                events[0].clear();
+            }
+        });
+        random.pause(200);
+        kill(&setter);
+        events[2].set();
+        join(&waiter);
+        events[0].clear();
+        events[2].clear();
+    }
+}
+
+fn selectors_that_are_killed_keep_nobody() {
+    let (seats, other) = (Semaphore::new(0).unwrap(), Event::new().unwrap());
+    let mut random = Random::new(6);
+    for _ in 0..60 {
+        let sleeper = spawn(|| seats.acquire().unwrap().forget());
+        let selector = spawn(|| {
+            loop {
+                select(&[&seats, &other], LONG).unwrap();
+            }
+        });
+        until_asleep(sleeper.pid());
+        random.pause(300);
+        seats.release(1).unwrap();
+        random.pause(100);
+        kill(&selector);
+        join(&sleeper);
+        assert_eq!(seats.value(), 0, "nothing was consumed");
+    }
+}
+
+fn a_stopped_selector_keeps_nobody() {
+    let (seats, other) = (Semaphore::new(0).unwrap(), Event::new().unwrap());
+    let selector = spawn(|| assert!(!select(&[&other, &seats], LONG).unwrap().is_empty()));
+    until_asleep(selector.pid());
+    let sleeper = spawn(|| seats.acquire().unwrap().forget());
+    until_asleep(sleeper.pid());
+    stop(&selector);
+    // The wake-up may go to the one that is stopped; then the sleeper finds the permit after its slice.
+    seats.release(1).unwrap();
+    join(&sleeper);
+    probe::go_on(&selector);
+    other.set();
+    join(&selector);
+}
+
+/// Waits for either of two semaphores, for ever, and takes from the last that it is told of.
+fn takes_the_last(one: &Semaphore, two: &Semaphore, taken: &Count) -> ! {
+    loop {
+        let ready = select(&[one, two], LONG).unwrap();
+        let last = if ready.contains(1) { two } else { one };
+        if let Ok(permit) = last.try_acquire() {
+            permit.forget();
+            taken.add(1);
+        }
+    }
+}
+
+/// One that is told of two things takes one of them: who sleeps for the other gets that at once, not after its slice.
+fn nobody_is_stranded_beside_selectors() {
+    let (one, two) = (Semaphore::new(0).unwrap(), Semaphore::new(0).unwrap());
+    let taken = Count::new();
+    let selector = spawn(|| takes_the_last(&one, &two, &taken));
+    let mut delays = Vec::new();
+    for round in 1..=40 {
+        until_asleep(selector.pid());
+        // It comes last, so that the selector is woken first.
+        let sleeper = spawn(|| {
+            one.acquire().unwrap().forget();
+            taken.add(1);
+        });
+        until_asleep(sleeper.pid());
+        until_asleep(selector.pid());
+        // So that it finds both.
+        stop(&selector);
+        one.release(1).unwrap();
+        two.release(1).unwrap();
+        let start = Instant::now();
+        probe::go_on(&selector);
+        until("both permits are taken", LONG, || taken.get() == 2 * round);
+        delays.push(start.elapsed());
+        join(&sleeper);
+    }
+    kill(&selector);
+    Delays(delays).are_shorter_than(BEFORE_THE_SLICE, "until both permits are taken");
+}
+
+fn nobody_is_stranded_by_a_wait_for_all() {
+    let (one, never) = (Semaphore::new(0).unwrap(), Event::new().unwrap());
+    let taken = Count::new();
+    let selectors =
+        (0..3).map(|_| spawn(|| assert!(select_all(&[&one, &never], LONG * 6).is_err())));
+    let mut crew: Vec<_> = selectors.collect();
+    crew.iter().for_each(|member| until_asleep(member.pid()));
+    let mut delays = Vec::new();
+    for round in 1..=60 {
+        // It comes last, so that the selectors are woken first.
+        let sleeper = spawn(|| {
+            one.acquire().unwrap().forget();
+            taken.add(1);
+        });
+        until_asleep(sleeper.pid());
+        crew.iter().for_each(|member| until_asleep(member.pid()));
+        let start = Instant::now();
+        one.release(1).unwrap();
+        until("the permit is taken", LONG, || taken.get() == round);
+        delays.push(start.elapsed());
+        join(&sleeper);
+    }
+    crew.drain(..).for_each(|member| kill(&member));
+    Delays(delays).are_shorter_than(BEFORE_THE_SLICE, "until the permit is taken");
+}
+
+fn cancelling_ends_a_wait() {
+    let (event, living) = (Event::new().unwrap(), spawn(|| for_ever()));
+    let many = events(200);
+    let mut items: Vec<Vec<&dyn Waitable>> =
+        vec![vec![&event], vec![&event, &living], vec![&living], all(&many)];
+    for items in items.drain(..) {
+        let canceller = Canceller::new();
+        let other = canceller.clone();
+        let start = Instant::now();
+        std::thread::scope(|threads| {
+            threads.spawn(move || {
+                std::thread::sleep(SHORT);
+                other.cancel();
+            });
+            let ended = canceller.run(|| select(&items, LONG * 3));
+            is(ended, ErrorKind::Interrupted, &["cancelled"]);
+        });
+        assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
+    }
+    event.set();
+    let canceller = Canceller::new();
+    canceller.cancel();
+    let found = canceller.run(|| select(&[&living, &event], LONG)).unwrap();
+    assert_eq!(places(&found), [1], "what is there wins");
+    kill(&living);
+}
+
+fn waiting_costs_next_to_nothing() {
+    let events = events(100);
+    for count in [1, 10, 100] {
+        costs_next_to_nothing(&format!("select of {count}"), || {
+            let ready = select(&all(&events[..count]), Duration::from_secs(2)).unwrap();
+            assert!(ready.is_empty());
+        });
+    }
+    let child = spawn(|| for_ever());
+    costs_next_to_nothing("select of a process", || {
+        assert!(select(&[&child], Duration::from_secs(2)).unwrap().is_empty());
+    });
+    let used = cpu_seconds();
+    assert!(select(&[&child, &events[0]], Duration::from_secs(4)).unwrap().is_empty());
+    let used = (cpu_seconds() - used) / 4.0;
+    println!("    select of a process and an event: {:.4} % of a processor", used * 100.0);
+    assert!(used < 0.01, "{used}");
+    kill(&child);
+}
+
+fn what_is_ready_is_found_without_a_system_call() {
+    let events = events(3);
+    events[1].set();
+    let look = || assert_eq!(places(&select(&all(&events), LONG).unwrap()), [1]);
+    assert!(without_system_calls(look, look));
+    // And the check can tell.
+    let waits = || drop(select(&all(&events[..1]), SHORT));
+    assert!(!without_system_calls(look, waits));
 }

@@ -81,7 +81,7 @@ const LINGERS: usize = 8;
 /// | [`Process`](crate::Process) | it has ended |
 /// | [`Participant`](crate::Participant) | it has left the segment, or is dead |
 ///
-/// And an `Arc` or a `Box` of any of them. Sealed: nobody else can implement it.
+/// And a reference to, an `Arc` or a `Box` of any of them. Sealed: nobody else can implement it.
 pub trait Waitable: sealed::Source {}
 
 pub(crate) mod sealed {
@@ -118,8 +118,8 @@ pub(crate) mod sealed {
 }
 
 macro_rules! through {
-    ($($pointer:ident),*) => {$(
-        impl<W: Waitable + ?Sized> Source for $pointer<W> {
+    ($($pointer:ty),*) => {$(
+        impl<W: Waitable + ?Sized> Source for $pointer {
             fn bed(&self) -> Bed<'_> {
                 (**self).bed()
             }
@@ -132,11 +132,11 @@ macro_rules! through {
                 (**self).is_ready(begin, look)
             }
         }
-        impl<W: Waitable + ?Sized> Waitable for $pointer<W> {}
+        impl<W: Waitable + ?Sized> Waitable for $pointer {}
     )*};
 }
 use std::sync::Arc;
-through!(Arc, Box);
+through!(&W, Arc<W>, Box<W>);
 
 /// Which of the items of a [`select`] were ready, by their places in the list.
 ///
