@@ -11,7 +11,9 @@ mod probe;
 use common::until;
 use deaths::*;
 use kinds::*;
-use mpshm::{Canceller, ErrorKind, Event, Process, Ready, Semaphore, Waitable, select, select_all};
+use mpshm::{
+    Canceller, ErrorKind, Event, Readable, Ready, Ring, Semaphore, Waitable, select, select_all,
+};
 use probe::{
     Count, LONG, Random, SHORT, costs_next_to_nothing, cpu_seconds, for_ever, is, join, kill,
     spawn, stop, until_asleep, without_system_calls,
@@ -38,6 +40,7 @@ fn main() {
         a_stopped_selector_keeps_nobody,
         nobody_is_stranded_beside_selectors: 120,
         nobody_is_stranded_by_a_wait_for_all: 120,
+        a_ring_loses_no_wake_up: 120,
         cancelling_ends_a_wait,
         an_owner_that_dies_frees_its_permit,
         ends_that_die_are_found,
@@ -266,12 +269,12 @@ fn a_stopped_selector_keeps_nobody() {
     join(&selector);
 }
 
-/// Waits for either of two semaphores, for ever, and takes from the last that it is told of.
-fn takes_the_last(one: &Semaphore, two: &Semaphore, taken: &Count) -> ! {
+/// Waits for either of two semaphores, for ever, and takes from the second only.
+fn takes_the_second(one: &Semaphore, two: &Semaphore, taken: &Count) -> ! {
     loop {
-        let ready = select(&[one, two], LONG).unwrap();
-        let last = if ready.contains(1) { two } else { one };
-        if let Ok(permit) = last.try_acquire() {
+        if !select(&[one, two], LONG).unwrap().contains(1) {
+            std::thread::yield_now();
+        } else if let Ok(permit) = two.try_acquire() {
             permit.forget();
             taken.add(1);
         }
@@ -282,7 +285,7 @@ fn takes_the_last(one: &Semaphore, two: &Semaphore, taken: &Count) -> ! {
 fn nobody_is_stranded_beside_selectors() {
     let (one, two) = (Semaphore::new(0).unwrap(), Semaphore::new(0).unwrap());
     let taken = Count::new();
-    let selector = spawn(|| takes_the_last(&one, &two, &taken));
+    let selector = spawn(|| takes_the_second(&one, &two, &taken));
     let mut delays = Vec::new();
     for round in 1..=40 {
         until_asleep(selector.pid());
@@ -331,6 +334,42 @@ fn nobody_is_stranded_by_a_wait_for_all() {
     }
     crew.drain(..).for_each(|member| kill(&member));
     Delays(delays).are_shorter_than(BEFORE_THE_SLICE, "until the permit is taken");
+}
+
+/// A ring's push makes no barrier of its own: who is about to sleep makes it for both.
+fn a_ring_loses_no_wake_up() {
+    let (there, back) = (Ring::<u64>::new(1).unwrap(), Ring::<u64>::new(1).unwrap());
+    // So many that a wait goes to sleep without lingering.
+    let never = events(20);
+    let waits = |items: &Readable| {
+        let mut all = all(&never);
+        all.push(items);
+        assert_eq!(places(&select(&all, LONG).unwrap()), [20]);
+    };
+    let rounds = if std::env::var_os("MPSHM_QUICK").is_some() { 3_000 } else { 20_000 };
+    let child = spawn(|| {
+        let (mut pops, mut pushes) = (there.consumer(), back.producer());
+        for round in 0..rounds {
+            waits(&pops.readable());
+            assert_eq!(pops.try_pop(), Ok(round));
+            pushes.push(round).unwrap();
+        }
+    });
+    let (mut pops, mut pushes) = (back.consumer(), there.producer());
+    let (mut late, mut random) = (0, Random::new(20));
+    for round in 0..rounds {
+        // Now and then the push comes just when the other one announces itself and looks.
+        random.pause(10);
+        let start = Instant::now();
+        pushes.push(round).unwrap();
+        while pops.try_pop() != Ok(round) {
+            std::thread::yield_now();
+        }
+        late += u64::from(start.elapsed() > BEFORE_THE_SLICE);
+    }
+    println!("    {late} of {rounds} rounds took longer than {BEFORE_THE_SLICE:?}");
+    assert!(late <= rounds / 1000);
+    join(&child);
 }
 
 fn cancelling_ends_a_wait() {

@@ -242,8 +242,10 @@ impl Source for Event {
         Bed::Word(&self.raw.sleepers)
     }
 
+    /// As if it were cleared: that it is set shows in each look as long as it is.
     fn begin(&self) -> u64 {
-        self.raw.look()
+        let seen = self.raw.look();
+        seen.wrapping_add(seen & SET)
     }
 
     fn is_ready(&self, begin: u64, _: Look) -> bool {

@@ -73,8 +73,8 @@ unsafe impl Send for EventFd {}
 // SAFETY: through `&self` only the descriptor is used.
 unsafe impl Sync for EventFd {}
 
-/// The thread's part.
-struct Part(NonNull<Shared>);
+/// The thread's part, and the wait that it begins with: what happens from the maker's call on counts.
+struct Part(&'static Shared, Waiting<'static>);
 // SAFETY: see `EventFd`.
 unsafe impl Send for Part {}
 
@@ -94,13 +94,14 @@ impl EventFd {
             Box::new(Shared { fd: eventfd::EventFd::new()?, items, stop: Canceller::new() });
         let shared = NonNull::from(Box::leak(shared));
         let mut this = Self { shared, thread: None, process: fork::generation() };
-        let part = Part(shared);
+        // SAFETY: freed by the drop only, which joins the thread first.
+        let of_the_thread: &'static Shared = unsafe { shared.as_ref() };
+        let part = Part(of_the_thread, of_the_thread.begin());
         let builder = std::thread::Builder::new().name("mpshm-eventfd".to_owned());
         let thread = eventfd::without_signals(|| {
             builder.spawn(move || {
-                let part = part;
-                // SAFETY: freed by the drop only, which joins this thread first.
-                unsafe { part.0.as_ref() }.run();
+                let part = part; // whole: it is what may be sent
+                part.0.run(part.1);
             })
         });
         match thread {
@@ -129,9 +130,8 @@ impl Shared {
         Waiting::new(self.items.iter().map(|item| &**item as &dyn Source), Mode::Any)
     }
 
-    fn run(&self) {
+    fn run<'s>(&'s self, mut waiting: Waiting<'s>) {
         self.stop.run(|| {
-            let mut waiting = self.begin();
             loop {
                 match waiting.wait(Deadline::FOREVER) {
                     Ok(Ok(()) | Err(GaveUp::TimedOut)) => {}
