@@ -118,6 +118,7 @@ static int sleeps(void *context) {
     uint64_t n = 1;
     OK(mpshm_queue_push((mpshm_queue_t *)context, &n, 8, 0));
     for (;;) pause();
+    return 0;
 }
 
 static int ends(void *context) {
