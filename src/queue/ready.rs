@@ -28,7 +28,7 @@ pub struct Readable(Of);
 pub struct Writable(Of);
 
 enum Of {
-    Queue(Core),
+    Queue(Box<Core>),
     Ring(RingSide),
 }
 
@@ -43,7 +43,7 @@ struct RingSide {
 
 impl Readable {
     pub(crate) fn of_queue(core: &Core) -> Self {
-        Self(Of::Queue(core.another()))
+        Self(Of::Queue(Box::new(core.another())))
     }
 
     pub(crate) fn of_ring(core: &RingCore) -> Self {
@@ -53,7 +53,7 @@ impl Readable {
 
 impl Writable {
     pub(crate) fn of_queue(core: &Core) -> Self {
-        Self(Of::Queue(core.another()))
+        Self(Of::Queue(Box::new(core.another())))
     }
 
     pub(crate) fn of_ring(core: &RingCore, count: usize) -> Self {
