@@ -176,7 +176,9 @@ impl Scenario for Selected {
     fn meanwhile(&self, world: &mut World) -> Result<u64, Failure> {
         world.brought()?;
         let free = world.seats.value();
-        world.event.is_set();
+        let items: [&dyn Waitable; 2] = [&world.event, &world.seats];
+        let look = select(&items, Duration::ZERO).map(|ready| ready.contains(1));
+        demand(look.as_ref().ok() == Some(&(free > 0)), Check::Blocked, || format!("{look:?}"))?;
         if matches!(self.0, Op::Sleep | Op::SleepFirst | Op::AllFirst) {
             // Whether it was woken before or not.
             world.event.set();

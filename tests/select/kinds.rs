@@ -78,14 +78,24 @@ impl Kinds {
             2 => self.numbers.push(1).unwrap(),
             3 => self.blocks.push([1; 8]).unwrap(),
             4 => self.messages.push(b"hello").unwrap(),
-            5 => drop(self.full.pop().unwrap()),
-            6 => drop(self.full_blocks.pop().unwrap()),
+            5 => {
+                self.full.pop().unwrap();
+            }
+            6 => {
+                self.full_blocks.pop().unwrap();
+            }
             7 => self.ring.producer().push(1).unwrap(),
             8 => self.stream.producer().push(b"hello").unwrap(),
-            9 => drop(self.full_ring.consumer().pop_many(2).unwrap()),
-            10 => drop(self.value.fetch_add(2)),
+            9 => {
+                self.full_ring.consumer().pop_many(2).unwrap();
+            }
+            10 => {
+                self.value.fetch_add(2);
+            }
             11 => self.latch.count_down(1).unwrap(),
-            _ => drop(self.latest.store(&[1.0; 4]).unwrap()),
+            _ => {
+                self.latest.store(&[1.0; 4]).unwrap();
+            }
         }
     }
 }
