@@ -1,6 +1,7 @@
 /* Several things waited for at once: every kind; any and all; times; eventfds; participants that die; misuse. */
 #include "check.h"
 
+#include <errno.h>
 #include <poll.h>
 
 enum { KINDS = 9 };
@@ -176,7 +177,9 @@ static void deaths(void) {
     mpshm_queue_close(q);
     mpshm_segment_close(segment);
 
-    OK(mpshm_process_spawn(ends, NULL, NULL, &process));
+    status = mpshm_process_spawn(ends, NULL, NULL, &process);
+    if (status == MPSHM_ESYSTEM && mpshm_last_errno() == ENOSYS) return; /* valgrind knows no pidfds */
+    OK(status);
     items[0] = item(MPSHM_WAITABLE_PROCESS, process);
     OK(mpshm_select(items, 2, 0, MPSHM_FOREVER, ready, NULL));
     TRUE(ready[0] && !ready[1]);
