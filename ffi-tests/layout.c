@@ -61,5 +61,11 @@ AT(mpshm_semaphore_options_t, struct_size, 0);
 AT(mpshm_semaphore_options_t, flags, 8);
 AT(mpshm_semaphore_options_t, initial, 16);
 AT(mpshm_semaphore_options_t, bound, 24);
+_Static_assert(sizeof(mpshm_waitable_t) == 32, "mpshm_waitable_t");
+AT(mpshm_waitable_t, kind, 0);
+AT(mpshm_waitable_t, condition, 4);
+AT(mpshm_waitable_t, handle, 8);
+AT(mpshm_waitable_t, operand, 16);
+AT(mpshm_waitable_t, value, 24);
 
 int main(void) { return 0; }

@@ -25,7 +25,8 @@
  * TIME
  *   Time-outs are in nanoseconds: MPSHM_FOREVER (-1) waits for ever, 0 does not wait, any other negative number is
  *   MPSHM_EINVAL. A call that does not wait says MPSHM_EFULL, MPSHM_EEMPTY or MPSHM_EBUSY; one that waited says
- *   MPSHM_ETIMEDOUT. Signals do not show; mpshm_canceller_t ends a wait on purpose.
+ *   MPSHM_ETIMEDOUT. Signals do not show; mpshm_canceller_t ends a wait on purpose. mpshm_select() waits for several things at once,
+ *   and mpshm_eventfd_create() makes a descriptor of them for event loops.
  *
  * DEATH
  *   A participant killed at any instruction blocks nobody, and loses nothing that was committed. Its lock's next owner
@@ -48,6 +49,8 @@
  *   | const mpshm_semaphore_t                 | any              | usable; owned permits stay the parent's | no |
  *   | const mpshm_event_t                     | any              | usable                           | all but mpshm_event_wait() |
  *   | const mpshm_once_t, _latch_t            | any              | usable                           | no             |
+ *   | const mpshm_participant_t               | any              | usable                           | no             |
+ *   | const mpshm_eventfd_t                   | any              | the parent's                     | no             |
  *   | const mpshm_process_t, _pool_t, _task_t | any              | MPSHM_EFORKED                    | no             |
  *   | const mpshm_canceller_t                 | any              | usable                           | mpshm_canceller_cancel() only |
  *   A handle is closed by one thread, when no other uses it. What a reserve or a claim points to is valid until that is
@@ -289,6 +292,42 @@
 
 
 
+// An mpshm_event_t: it is set, or was since the call began.
+#define MPSHM_WAITABLE_EVENT 1
+
+// An mpshm_semaphore_t: a permit is free, or its owner dead.
+#define MPSHM_WAITABLE_SEMAPHORE 2
+
+// An mpshm_queue_t: a pop without waiting would not say EEMPTY.
+#define MPSHM_WAITABLE_QUEUE_READABLE 3
+
+// An mpshm_queue_t: a push of the longest item without waiting would not say EFULL.
+#define MPSHM_WAITABLE_QUEUE_WRITABLE 4
+
+// An mpshm_ring_t: a pop without waiting would not say EEMPTY.
+#define MPSHM_WAITABLE_RING_READABLE 5
+
+// An mpshm_ring_t: there is room for `operand` items, or for a message of so many bytes, or there never will be.
+#define MPSHM_WAITABLE_RING_WRITABLE 6
+
+// A waitable mpshm_value_t: it compares to `*value` as `condition` says.
+#define MPSHM_WAITABLE_VALUE 7
+
+// An mpshm_latch_t: all have arrived.
+#define MPSHM_WAITABLE_LATCH 8
+
+// An mpshm_latest_t: its version is another than `operand`.
+#define MPSHM_WAITABLE_LATEST 9
+
+// An mpshm_process_t: it has ended.
+#define MPSHM_WAITABLE_PROCESS 10
+
+// An mpshm_participant_t: it has left the segment, or is dead.
+#define MPSHM_WAITABLE_PARTICIPANT 11
+
+// Wait until all are ready at once, not any.
+#define MPSHM_SELECT_ALL 1
+
 // An array of scalars in shared memory, of fixed length. Each element is atomic.
 typedef struct mpshm_array_t mpshm_array_t;
 
@@ -303,6 +342,9 @@ typedef struct mpshm_condvar_t mpshm_condvar_t;
 
 // A flag in shared memory that processes set, clear and wait for; unset at first.
 typedef struct mpshm_event_t mpshm_event_t;
+
+// A descriptor for poll, epoll and event loops, with a thread of its own.
+typedef struct mpshm_eventfd_t mpshm_eventfd_t;
 
 // A count in shared memory that processes count down, once, and wait for until it is 0.
 typedef struct mpshm_latch_t mpshm_latch_t;
@@ -322,6 +364,9 @@ typedef struct mpshm_once_t mpshm_once_t;
 
 // Where a task's function puts its result.
 typedef struct mpshm_output_t mpshm_output_t;
+
+// A process that takes part in a segment: alive, or not. One incarnation: who comes later with the same number is another.
+typedef struct mpshm_participant_t mpshm_participant_t;
 
 // A pool of worker processes, of the process that made it.
 typedef struct mpshm_pool_t mpshm_pool_t;
@@ -496,6 +541,20 @@ typedef struct mpshm_process_options_t {
 
 // What a child runs; what it returns is the exit code (its lowest 8 bits).
 typedef int (*mpshm_process_fn)(void *context);
+
+// One thing to wait for. What its kind has no use for is 0, or NULL.
+typedef struct mpshm_waitable_t {
+  // One of MPSHM_WAITABLE_.
+  uint32_t kind;
+  // One of MPSHM_WAIT_, for a value.
+  uint32_t condition;
+  // The handle, of the type that `kind` says.
+  const void *handle;
+  // See MPSHM_WAITABLE_RING_WRITABLE and MPSHM_WAITABLE_LATEST.
+  uint64_t operand;
+  // What a value is compared to, of its type.
+  const void *value;
+} mpshm_waitable_t;
 
 // How a pool is made. Set by mpshm_pool_options_init(), then changed.
 typedef struct mpshm_pool_options_t {
@@ -1697,6 +1756,63 @@ void mpshm_process_close(struct mpshm_process_t *process);
 
 // How many processors this process may use: affinity and control group.
 uint32_t mpshm_cpu_count(void);
+
+// Writes the process ids of the living that own or may own something in the segment, but for this process, to `pids`, at most `room`, and how many
+// they are to `*count`. `pids` may be NULL when `room` is 0.
+MPSHM_MUST_USE
+int mpshm_segment_peers(const struct mpshm_segment_t *segment,
+                        uint32_t *pids,
+                        size_t room,
+                        size_t *count);
+
+// Opens the participant with this process id. ENOTFOUND when no living process of that number takes part.
+MPSHM_MUST_USE
+int mpshm_participant_open(const struct mpshm_segment_t *segment,
+                           uint32_t pid,
+                           struct mpshm_participant_t **participant);
+
+// Whether it is not proven that it is dead, or has left the segment.
+MPSHM_MUST_USE int mpshm_participant_is_alive(const struct mpshm_participant_t *participant, bool *is_alive);
+
+// Waits until it is dead, or has left the segment: at once where its process can be opened, else within 80 ms. ETIMEDOUT when the time-out
+// passed first, also for one of 0, which is a look; EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_participant_wait_death(const struct mpshm_participant_t *participant,
+                                 int64_t timeout_ns);
+
+// Closes the handle; NULL is a no-op.
+void mpshm_participant_close(struct mpshm_participant_t *participant);
+
+// Waits until any of `count` items is ready (with MPSHM_SELECT_ALL: until all are, in one look). Then `ready[i]` says for each whether it is, and
+// `*ready_count`, unless that is NULL, how many are. Nothing is consumed: by now somebody else may have been faster, so try, and select
+// again. A caller that is told of a single item and does not try it keeps others that sleep there, for 80 ms at most.
+// What is wrong with an item counts as ready: the try tells what it is. `flags`: 0 or MPSHM_SELECT_ALL. ETIMEDOUT when the time-out passed first,
+// also for one of 0, which is a look; EINTERRUPTED; EINVAL for no items, an unknown kind, a value that is not waitable.
+MPSHM_MUST_USE
+int mpshm_select(const struct mpshm_waitable_t *items,
+                 size_t count,
+                 uint64_t flags,
+                 int64_t timeout_ns,
+                 bool *ready,
+                 size_t *ready_count);
+
+// Makes a descriptor that is readable when any of `count` items is ready: see mpshm_select(). Read 8 bytes from it (or call
+// mpshm_eventfd_clear()), then try everything: it becomes readable again at once when something still is ready. The handles in `items` may be
+// closed meanwhile. A thread of the library's, which runs no signal handlers, waits for the items until the handle is
+// closed. In a forked child the descriptor is the parent's, and closing the handle only closes it. EINVAL as for mpshm_select(); ESYSTEM.
+MPSHM_MUST_USE
+int mpshm_eventfd_create(const struct mpshm_waitable_t *items,
+                         size_t count,
+                         struct mpshm_eventfd_t **eventfd);
+
+// Sets `*fd` to the descriptor: for poll, not to be closed. Reads of it do not block.
+MPSHM_MUST_USE int mpshm_eventfd_fd(const struct mpshm_eventfd_t *eventfd, int *fd);
+
+// As a read of 8 bytes: unreadable until something is ready at the next look, which is made now.
+MPSHM_MUST_USE int mpshm_eventfd_clear(const struct mpshm_eventfd_t *eventfd);
+
+// Closes the descriptor, and ends its thread; NULL is a no-op.
+void mpshm_eventfd_close(struct mpshm_eventfd_t *eventfd);
 
 // Sets the defaults.
 MPSHM_MUST_USE int mpshm_pool_options_init(struct mpshm_pool_options_t *options);

@@ -40,11 +40,14 @@ pub use pool::{Pool, PoolBuilder, Task, TaskError};
 pub use process::{ExitStatus, Process, ProcessBuilder, cpu_count};
 pub use queue::{
     Audit, Both, Claim, Consumer, Counters, Delivery, Item, Iter, MayPop, MayPush, PopError, Pops,
-    Producer, PushError, Pushes, Queue, QueueOptions, Reservation, Ring, RingClaim, RingConsumer,
-    RingIter, RingMessages, RingOptions, RingProducer, RingReservation, Role, WhenFull,
+    Producer, PushError, Pushes, Queue, QueueOptions, Readable, Reservation, Ring, RingClaim,
+    RingConsumer, RingIter, RingMessages, RingOptions, RingProducer, RingReservation, Role,
+    WhenFull, Writable,
 };
 pub use recover::recover;
-pub use segment::{ObjectInfo, ObjectKind, Place, Segment, SegmentOptions, recv_fd, send_fd};
+pub use segment::{
+    ObjectInfo, ObjectKind, Place, Scope, Segment, SegmentOptions, recv_fd, scope, send_fd,
+};
 pub use sync::{
     AcquireError, Attempt, Barrier, BarrierError, BarrierOptions, BarrierPass, Condvar,
     CondvarOptions, Event, HeldLock, Latch, LockError, Mutex, MutexGuard, Once, Permit, ReadGuard,
@@ -52,9 +55,12 @@ pub use sync::{
 };
 pub use value::{
     Array, Bits, Content, Elements, Latest, LatestClaim, LatestOptions, LatestReader, LatestWrite,
-    LockedArray, LockedValue, Number, Scalar, Value,
+    LockedArray, LockedValue, Newer, Number, Scalar, Value, When,
 };
 pub use wait::cancel::Canceller;
+pub use wait::death::Participant;
+pub use wait::eventfd::EventFd;
+pub use wait::select::{Ready, Waitable, select, select_all};
 
 /// The README's Rust program runs as a test.
 #[cfg(doctest)]

@@ -62,6 +62,8 @@ mod rwlocks;
 mod second;
 #[path = "lab/segments.rs"]
 mod segments;
+#[path = "lab/selects.rs"]
+mod selects;
 #[path = "lab/semaphores.rs"]
 mod semaphores;
 #[cfg(target_arch = "x86_64")]
@@ -374,6 +376,12 @@ impl Jobs {
         }
         self.asleep(Signalled::new(Event::Sleep));
         self.roused(Signalled::new(Event::SleepFirst));
+        use selects::{Op as Select, Selected};
+        self.run(Selected(Select::Look));
+        self.run(Selected(Select::TimeOut));
+        self.asleep(Selected(Select::Sleep));
+        self.roused(Selected(Select::SleepFirst));
+        self.roused(Selected(Select::AllFirst));
         use latches::{Called, Found, Latched, Op as Latch};
         for op in [Latch::CountDown, Latch::CountDownSome, Latch::CountDownForSleeper, Latch::Wait]
         {

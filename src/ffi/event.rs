@@ -7,7 +7,7 @@ use crate::sync::Event;
 use std::ffi::{c_char, c_int};
 
 /// A flag in shared memory that processes set, clear and wait for; unset at first.
-pub struct mpshm_event_t(Event);
+pub struct mpshm_event_t(pub(super) Event);
 
 /// Makes an event. Place and errors as mpshm_value_create().
 #[unsafe(no_mangle)]

@@ -7,7 +7,7 @@ use crate::sync::Latch;
 use std::ffi::{c_char, c_int};
 
 /// A count in shared memory that processes count down, once, and wait for until it is 0.
-pub struct mpshm_latch_t(Latch);
+pub struct mpshm_latch_t(pub(super) Latch);
 
 /// Makes a latch that waits for `count` to arrive; with 0 it is open. Place and errors as mpshm_value_create().
 #[unsafe(no_mangle)]

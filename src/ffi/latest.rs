@@ -14,7 +14,7 @@ use std::ffi::{c_char, c_int, c_void};
 /// The latest value of any size: writers replace it as a whole; readers never wait, and never see a half of it. A writer
 /// killed at any instruction leaves the last whole value.
 pub struct mpshm_latest_t {
-    raw: RawLatest,
+    pub(super) raw: RawLatest,
     /// What is reserved, and by which process.
     reserved: Option<(usize, u32)>,
 }

@@ -46,6 +46,10 @@ pub mod latch;
 
 pub mod process;
 
+pub mod participant;
+
+pub mod select;
+
 pub mod pool;
 
 pub mod canceller;

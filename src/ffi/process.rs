@@ -10,7 +10,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::os::fd::{AsFd, AsRawFd};
 
 /// A forked child process. Closing the handle of one that runs leaves it running.
-pub struct mpshm_process_t(Process);
+pub struct mpshm_process_t(pub(super) Process);
 
 /// The child is killed when the thread that forked it ends.
 pub const MPSHM_PROCESS_KILL_WITH_PARENT: u64 = 1;

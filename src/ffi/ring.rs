@@ -24,7 +24,7 @@ use std::ffi::{c_char, c_int, c_void};
 /// for its arguments is none. A handle is used by one thread at a time; mpshm_ring_clone() gives another. It works on
 /// both sides of a fork.
 pub struct mpshm_ring_t {
-    writer: WriteEnd,
+    pub(super) writer: WriteEnd,
     reader: ReadEnd,
     /// Items (bytes of a message) that there is room for, between reserve and commit.
     reserved: Option<usize>,

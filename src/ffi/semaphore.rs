@@ -9,7 +9,7 @@ use crate::sync::{Semaphore, SemaphoreOptions};
 use std::ffi::{c_char, c_int};
 
 /// A number of permits in shared memory: who wants one takes it, or waits until it is free.
-pub struct mpshm_semaphore_t(Semaphore);
+pub struct mpshm_semaphore_t(pub(super) Semaphore);
 
 /// How a semaphore is made. Set by mpshm_semaphore_options_init(), then changed.
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Waiting for a value.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::value::{Any, argument, before, each, mpshm_value_t};
 use crate::ffi::{call, deadline, given, invalid};
 use std::cmp::Ordering;
@@ -19,6 +19,19 @@ pub const MPSHM_WAIT_GREATER: u32 = 5;
 /// It is greater, or the same.
 pub const MPSHM_WAIT_AT_LEAST: u32 = 6;
 
+/// What a condition makes of a comparison.
+pub(super) fn holds(condition: u32) -> Result<fn(Option<Ordering>) -> bool> {
+    Ok(match condition {
+        MPSHM_WAIT_EQUAL => |order| order == Some(Ordering::Equal),
+        MPSHM_WAIT_NOT_EQUAL => |order| order != Some(Ordering::Equal),
+        MPSHM_WAIT_LESS => |order| order == Some(Ordering::Less),
+        MPSHM_WAIT_AT_MOST => |order| matches!(order, Some(Ordering::Less | Ordering::Equal)),
+        MPSHM_WAIT_GREATER => |order| order == Some(Ordering::Greater),
+        MPSHM_WAIT_AT_LEAST => |order| matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+        other => return Err(invalid(format!("there is no condition {other} to wait for"))),
+    })
+}
+
 /// Waits until a waitable value compares to `*operand` as `condition` says (one of MPSHM_WAIT_); the value that did goes to
 /// `*out`, unless that is NULL. What the value is for a moment only, between two changes, may be missed. EINVAL when it was
 /// not made by mpshm_value_create_waitable(); ETIMEDOUT, also for a time-out of 0, which is a look; EINTERRUPTED.
@@ -32,17 +45,7 @@ pub unsafe extern "C" fn mpshm_value_wait(
     out: *mut c_void,
 ) -> c_int {
     call(|| {
-        let holds: fn(Option<Ordering>) -> bool = match condition {
-            MPSHM_WAIT_EQUAL => |order| order == Some(Ordering::Equal),
-            MPSHM_WAIT_NOT_EQUAL => |order| order != Some(Ordering::Equal),
-            MPSHM_WAIT_LESS => |order| order == Some(Ordering::Less),
-            MPSHM_WAIT_AT_MOST => |order| matches!(order, Some(Ordering::Less | Ordering::Equal)),
-            MPSHM_WAIT_GREATER => |order| order == Some(Ordering::Greater),
-            MPSHM_WAIT_AT_LEAST => {
-                |order| matches!(order, Some(Ordering::Greater | Ordering::Equal))
-            }
-            other => return Err(invalid(format!("there is no condition {other} to wait for"))),
-        };
+        let holds = holds(condition)?;
         // SAFETY: the caller's pointers.
         unsafe {
             each!(&given(value, "value")?.0, value => {

@@ -57,6 +57,11 @@ impl Deadline {
         self.0
     }
 
+    /// The earlier of two.
+    pub(crate) fn earlier(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
+    }
+
     /// The earlier of this deadline and `slice` nanoseconds from now.
     pub(crate) fn at_most(self, slice: u64) -> Self {
         Self(self.0.min(now().saturating_add(slice)))

@@ -29,15 +29,10 @@ pub(crate) fn wait(
     deadline: Deadline,
     cancel: Option<&PrivateWord>,
 ) -> Woken {
-    use std::sync::atomic::Ordering;
-    let nanoseconds = deadline.as_nanoseconds();
-    let time = libc::timespec {
-        tv_sec: (nanoseconds / 1_000_000_000) as libc::time_t,
-        tv_nsec: (nanoseconds % 1_000_000_000) as _,
-    };
-    let time = if deadline == Deadline::FOREVER { std::ptr::null() } else { &raw const time };
+    let time = time_of(deadline);
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     if let Some(cancel) = cancel {
-        if cancel.load(Ordering::Acquire) != 0 {
+        if is_cancelled(Some(cancel)) {
             return Woken::Cancelled;
         }
         if let Some(woken) = wait_on_two(word, expected, time, cancel) {
@@ -57,12 +52,43 @@ pub(crate) fn wait(
         )
     };
     let timed_out = result < 0 && errno() == libc::ETIMEDOUT;
-    if cancel.is_some_and(|cancel| cancel.load(Ordering::Acquire) != 0) {
+    if is_cancelled(cancel) {
         Woken::Cancelled
     } else if timed_out {
         Woken::TimedOut
     } else {
         Woken::Spurious
+    }
+}
+
+/// So many words can be slept on at once, beside a cancel word.
+pub(crate) const AT_ONCE: usize = 127;
+
+/// One word of several, as `struct futex_waitv` of linux/futex.h has it.
+#[cfg(not(loom))]
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Waiter {
+    value: u64,
+    address: u64,
+    flags: u32,
+    reserved: u32,
+}
+
+#[cfg(not(loom))]
+impl Waiter {
+    const SIZE_U32: u32 = 2;
+    const PRIVATE: u32 = 128;
+    const NONE: Self = Self { value: 0, address: 0, flags: 0, reserved: 0 };
+
+    fn shared(word: &AtomicU32, expected: u32) -> Self {
+        let address = word.as_ptr() as u64;
+        Self { value: expected.into(), address, flags: Self::SIZE_U32, reserved: 0 }
+    }
+
+    fn cancel(word: &PrivateWord) -> Self {
+        let address = word.as_ptr() as u64;
+        Self { value: 0, address, flags: Self::SIZE_U32 | Self::PRIVATE, reserved: 0 }
     }
 }
 
@@ -74,47 +100,69 @@ fn wait_on_two(
     time: *const libc::timespec,
     cancel: &PrivateWord,
 ) -> Option<Woken> {
-    use std::sync::atomic::Ordering;
+    wait_on(&[Waiter::shared(word, expected), Waiter::cancel(cancel)], time, Some(cancel))
+}
 
-    /// `struct futex_waitv` of linux/futex.h.
-    #[repr(C)]
-    struct Waiter {
-        value: u64,
-        address: u64,
-        flags: u32,
-        reserved: u32,
-    }
-    const SIZE_U32: u32 = 2;
-    const PRIVATE: u32 = 128;
+#[cfg(not(loom))]
+fn wait_on(
+    waiters: &[Waiter],
+    time: *const libc::timespec,
+    cancel: Option<&PrivateWord>,
+) -> Option<Woken> {
     const SYS_FUTEX_WAITV: libc::c_long = 449;
-    let waiters = [
-        Waiter {
-            value: u64::from(expected),
-            address: word.as_ptr() as u64,
-            flags: SIZE_U32,
-            reserved: 0,
-        },
-        Waiter {
-            value: 0,
-            address: cancel.as_ptr() as u64,
-            flags: SIZE_U32 | PRIVATE,
-            reserved: 0,
-        },
-    ];
-    // SAFETY: both addresses are valid, aligned 32-bit words for the whole call; the array has two.
+    // SAFETY: the addresses are those of valid, aligned 32-bit words for the whole call; the array has so many.
     let result = unsafe {
-        libc::syscall(SYS_FUTEX_WAITV, waiters.as_ptr(), 2, 0, time, libc::CLOCK_MONOTONIC)
+        let (first, count) = (waiters.as_ptr(), waiters.len());
+        libc::syscall(SYS_FUTEX_WAITV, first, count, 0, time, libc::CLOCK_MONOTONIC)
     };
     let error = if result < 0 { errno() } else { 0 };
     if error == libc::ENOSYS || error == libc::EPERM {
         return None;
     }
-    Some(if cancel.load(Ordering::Acquire) != 0 {
+    Some(if is_cancelled(cancel) {
         Woken::Cancelled
     } else if error == libc::ETIMEDOUT {
         Woken::TimedOut
     } else {
         Woken::Spurious
+    })
+}
+
+#[cfg(not(loom))]
+fn is_cancelled(cancel: Option<&PrivateWord>) -> bool {
+    cancel.is_some_and(|cancel| cancel.load(std::sync::atomic::Ordering::Acquire) != 0)
+}
+
+/// Sleeps while each word holds the value beside it, of up to [`AT_ONCE`], until one of them is woken or `deadline` passes.
+/// `None` where the kernel cannot (before Linux 5.16, or behind a filter of system calls).
+#[cfg(not(loom))]
+pub(crate) fn wait_any(
+    words: &[(&AtomicU32, u32)],
+    deadline: Deadline,
+    cancel: Option<&PrivateWord>,
+) -> Option<Woken> {
+    if is_cancelled(cancel) {
+        return Some(Woken::Cancelled);
+    }
+    let mut waiters = [Waiter::NONE; AT_ONCE + 1];
+    let mut count = 0;
+    let words = words.iter().take(AT_ONCE).map(|&(word, value)| Waiter::shared(word, value));
+    for (place, waiter) in waiters.iter_mut().zip(words.chain(cancel.map(Waiter::cancel))) {
+        *place = waiter;
+        count += 1;
+    }
+    let time = time_of(deadline);
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    wait_on(&waiters[..count], time, cancel)
+}
+
+/// The moment as the kernel takes it; none for one that never comes.
+#[cfg(not(loom))]
+fn time_of(deadline: Deadline) -> Option<libc::timespec> {
+    let nanoseconds = deadline.as_nanoseconds();
+    (deadline != Deadline::FOREVER).then_some(libc::timespec {
+        tv_sec: (nanoseconds / 1_000_000_000) as libc::time_t,
+        tv_nsec: (nanoseconds % 1_000_000_000) as _,
     })
 }
 
@@ -220,6 +268,27 @@ mod model {
         Woken::Spurious
     }
 
+    /// As the kernel does it: a sleeper on several words may be woken on more than one of them before it runs.
+    pub(crate) fn wait_any(
+        words: &[(&AtomicU32, u32)],
+        _deadline: Deadline,
+        _cancel: Option<&PrivateWord>,
+    ) -> Option<Woken> {
+        step();
+        let mut asleep = KERNEL.0.lock().unwrap();
+        if words.iter().all(|(word, expected)| word.value() == *expected) {
+            asleep.last += 1;
+            let me = asleep.last;
+            asleep.sleepers.extend(words.iter().map(|(word, _)| (me, word.address())));
+            let on = |asleep: &Asleep| asleep.sleepers.iter().filter(|one| one.0 == me).count();
+            while on(&asleep) == words.len() {
+                asleep = KERNEL.1.wait(asleep).unwrap();
+            }
+            asleep.sleepers.retain(|one| one.0 != me);
+        }
+        Some(Woken::Spurious)
+    }
+
     pub(crate) fn wake(word: impl Word, count: u32) -> u32 {
         // Exactly as many as asked for, so that a wake-up that should have been passed on shows.
         let mut asleep = KERNEL.0.lock().unwrap();
@@ -236,4 +305,4 @@ mod model {
     }
 }
 #[cfg(loom)]
-pub(crate) use model::{Half, wait, wake};
+pub(crate) use model::{Half, wait, wait_any, wake};

@@ -37,15 +37,34 @@ impl Identity {
     /// lock is held: somebody who runs under this very kernel holds it, so another boot id proves nothing
     /// here (containers make up their own); after a real reboot nobody holds the byte.
     pub(crate) fn is_gone(self) -> bool {
+        match self.find() {
+            Found::Gone => true,
+            Found::Process(fd) => has_ended(fd.as_raw_fd()),
+            Found::Unknown => false,
+        }
+    }
+
+    /// A descriptor that is readable when the process with this identity has ended; none where it is gone already, or there is
+    /// no telling which one it is.
+    pub(crate) fn open(self) -> Option<OwnedFd> {
+        match self.find() {
+            // Without a start time it may be another one that was given the same number.
+            Found::Process(fd) if self.start != 0 => Some(fd),
+            _ => None,
+        }
+    }
+
+    fn find(self) -> Found {
         let namespaces = own_namespaces();
         if self.pid == 0 || namespaces == 0 || self.namespaces != namespaces {
-            return false;
+            return Found::Unknown;
         }
         // SAFETY: no pointers; the descriptor returned is owned below.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid, 0) };
         if fd < 0 {
             // SAFETY: the thread's own errno.
-            return unsafe { *libc::__errno_location() } == libc::ESRCH;
+            let errno = unsafe { *libc::__errno_location() };
+            return if errno == libc::ESRCH { Found::Gone } else { Found::Unknown };
         }
         // SAFETY: a fresh descriptor that nobody else has.
         let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
@@ -55,10 +74,19 @@ impl Identity {
         let own = unsafe { libc::getpid() } as u32;
         let start = if proc_is_ours(own) { start_time(self.pid) } else { None };
         if self.start != 0 && start.is_some_and(|start| start != self.start) {
-            return true;
+            return Found::Gone;
         }
-        has_ended(fd.as_raw_fd())
+        Found::Process(fd)
     }
+}
+
+/// What there is of a process.
+enum Found {
+    /// It is proven to have ended.
+    Gone,
+    /// The process that has its number now; another one only if it is not known when either of them started.
+    Process(OwnedFd),
+    Unknown,
 }
 
 /// Whether the process of a pidfd has ended (a zombie has).

@@ -7,6 +7,7 @@ pub(crate) mod clock;
 pub(crate) mod copy;
 pub(crate) mod cpu;
 pub(crate) mod errno;
+pub(crate) mod eventfd;
 pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
@@ -15,6 +16,7 @@ pub(crate) mod liveness;
 pub(crate) mod memory;
 pub(crate) mod mirror;
 pub(crate) mod pin;
+pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod socket;
 

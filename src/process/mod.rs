@@ -41,6 +41,7 @@
 //! Nothing happens to the children, unless [`ProcessBuilder::kill_with_parent`] asked for it.
 
 mod report;
+mod waitable;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::clock::Deadline;

@@ -9,6 +9,7 @@ pub(crate) mod messages;
 pub(crate) mod mpmc;
 pub(crate) mod options;
 pub(crate) mod plan;
+pub(crate) mod ready;
 pub(crate) mod ring;
 pub(crate) mod role;
 pub(crate) mod shape;
@@ -30,6 +31,7 @@ pub(crate) use mpmc::recover;
 pub use mpmc::{Audit, Consumer, Producer, Queue};
 pub use options::{Item, QueueOptions};
 pub use plan::{Delivery, WhenFull};
+pub use ready::{Readable, Writable};
 pub use role::{Both, MayPop, MayPush, Pops, Pushes, Role};
 pub use spsc::{
     Ring, RingClaim, RingConsumer, RingIter, RingMessages, RingOptions, RingProducer,

@@ -23,6 +23,7 @@ pub(crate) mod entry;
 mod options;
 pub(crate) mod participant;
 pub(crate) mod place;
+mod scope;
 mod transfer;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +39,7 @@ pub use directory::{ObjectInfo, ObjectKind};
 pub use options::SegmentOptions;
 use participant::{Me, Membership, Table};
 pub use place::Place;
+pub use scope::{Scope, scope};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;

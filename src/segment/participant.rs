@@ -100,6 +100,13 @@ pub(crate) struct Table<'a> {
     pub file: Option<FileId>,
 }
 
+/// What the table says of an incarnation.
+enum Known {
+    Over,
+    Joining,
+    Active(Identity),
+}
+
 impl Table<'_> {
     /// Whether it is proven that this incarnation is over: it left, or its process is dead.
     ///
@@ -121,13 +128,21 @@ impl Table<'_> {
 
     /// The other half: the process that joined does not exist any more.
     fn is_gone(&self, slot: u32, of: u64) -> bool {
-        let Some(entry) = self.slots.get(slot as usize) else { return true };
+        match self.identity(slot, of) {
+            Known::Over => true,
+            Known::Joining => false,
+            Known::Active(identity) => identity.is_gone(),
+        }
+    }
+
+    fn identity(&self, slot: u32, of: u64) -> Known {
+        let Some(entry) = self.slots.get(slot as usize) else { return Known::Over };
         let seen = entry.state.load(Ordering::Acquire); // E1
         if generation(seen) != of {
-            return true;
+            return Known::Over;
         }
         if phase(seen) != ACTIVE {
-            return false;
+            return Known::Joining;
         }
         let identity = Identity {
             pid: entry.pid.load(Ordering::Relaxed),
@@ -136,7 +151,16 @@ impl Table<'_> {
             boot: entry.boot.load(Ordering::Relaxed),
         };
         fence(Ordering::Acquire); // E2: pairs with the fence in join
-        entry.state.load(Ordering::Relaxed) != seen || identity.is_gone()
+        let over = entry.state.load(Ordering::Relaxed) != seen;
+        if over { Known::Over } else { Known::Active(identity) }
+    }
+
+    /// A descriptor that is readable when the process of this incarnation has ended; none where that cannot be told so.
+    pub(crate) fn open(&self, slot: u32, of: u64) -> Option<OwnedFd> {
+        match self.identity(slot, of) {
+            Known::Active(identity) => identity.open(),
+            Known::Over | Known::Joining => None,
+        }
     }
 
     /// The incarnation that holds `slot` now, dead or alive; `None` when it is free.

@@ -43,8 +43,11 @@ use crate::os::errno;
 use crate::segment::Segment;
 use crate::segment::directory::ObjectKind;
 use crate::segment::place::{Object, Place, Plan};
+use crate::wait::eventcount::Look;
 use crate::wait::eventcount::{EventCount, GaveUp};
 use crate::wait::patience::look_or_wait;
+use crate::wait::select::Waitable;
+use crate::wait::select::sealed::{Bed, Source};
 
 const SET: u64 = 1;
 
@@ -175,6 +178,11 @@ impl Event {
         Ok(Self { raw: object.region.one(0)?, object })
     }
 
+    /// Another handle of the same event.
+    pub(crate) fn another(&self) -> Self {
+        Self { raw: self.raw, object: self.object.clone() }
+    }
+
     /// The segment that the event lies in.
     #[must_use]
     pub fn segment(&self) -> &Segment {
@@ -228,6 +236,24 @@ impl Event {
         }
     }
 }
+
+impl Source for Event {
+    fn bed(&self) -> Bed<'_> {
+        Bed::Word(&self.raw.sleepers)
+    }
+
+    /// As if it were cleared: that it is set shows in each look as long as it is.
+    fn begin(&self) -> u64 {
+        let seen = self.raw.look();
+        seen.wrapping_add(seen & SET)
+    }
+
+    fn is_ready(&self, begin: u64, _: Look) -> bool {
+        self.raw.was_set_since(begin)
+    }
+}
+
+impl Waitable for Event {}
 
 impl std::fmt::Debug for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

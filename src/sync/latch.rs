@@ -37,8 +37,11 @@ use crate::os::clock::Deadline;
 use crate::segment::Segment;
 use crate::segment::directory::ObjectKind;
 use crate::segment::place::{Object, Place, Plan};
+use crate::wait::eventcount::Look;
 use crate::wait::eventcount::{EventCount, GaveUp};
 use crate::wait::patience::look_or_wait;
+use crate::wait::select::Waitable;
+use crate::wait::select::sealed::{Bed, Source};
 
 /// How often a count down begins anew because others were faster: no storm of honest peers wins so often in a row.
 const TRIES: u32 = 1 << 16;
@@ -173,6 +176,11 @@ impl Latch {
         Ok(Self { raw: object.region.one(0)?, object })
     }
 
+    /// Another handle of the same latch.
+    pub(crate) fn another(&self) -> Self {
+        Self { raw: self.raw, object: self.object.clone() }
+    }
+
     /// The segment that the latch lies in.
     #[must_use]
     pub fn segment(&self) -> &Segment {
@@ -241,6 +249,18 @@ impl Latch {
         self.wait()
     }
 }
+
+impl Source for Latch {
+    fn bed(&self) -> Bed<'_> {
+        Bed::Word(&self.raw.sleepers)
+    }
+
+    fn is_ready(&self, _: u64, _: Look) -> bool {
+        self.raw.is_open()
+    }
+}
+
+impl Waitable for Latch {}
 
 impl std::fmt::Debug for Latch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

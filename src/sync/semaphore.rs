@@ -13,6 +13,8 @@ use crate::segment::place::{Object, Place, Plan};
 use crate::sync::permits::{Counted, GENERATION_MASK, Head, NotGiven, OWNED_MOST, Owned, WORDS};
 use crate::wait::eventcount::{GaveUp, Look};
 use crate::wait::patience::look_or_wait;
+use crate::wait::select::Waitable;
+use crate::wait::select::sealed::{Bed, Source};
 use std::fmt;
 use std::sync::atomic::Ordering;
 
@@ -244,6 +246,11 @@ impl Semaphore {
             _ => return Err(corrupt()),
         };
         Ok(Self { head, permits, bound, object })
+    }
+
+    /// Another handle of the same semaphore.
+    pub(crate) fn another(&self) -> Self {
+        Self { object: self.object.clone(), ..*self }
     }
 
     /// The segment that the semaphore lies in.
@@ -487,6 +494,19 @@ pub(crate) fn recover(place: Place<'_>) -> Result<()> {
     Semaphore::open(place)?.repair(true);
     Ok(())
 }
+
+impl Source for Semaphore {
+    fn bed(&self) -> Bed<'_> {
+        Bed::Word(&self.head.sleepers)
+    }
+
+    fn is_ready(&self, _: u64, look: Look) -> bool {
+        self.value() > 0
+            || look != Look::Items && self.repair(look == Look::Deaths) && self.value() > 0
+    }
+}
+
+impl Waitable for Semaphore {}
 
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -35,6 +35,7 @@ use crate::sync::LockError;
 use crate::sync::mutex::{self, HeldLock, RawGuard, sealed};
 use crate::sync::raw_mutex::RawMutex;
 use crate::value::scalar::{Bits, Number, Scalar, check_lock_free, update};
+use crate::value::when::not_waitable;
 use crate::wait::eventcount::{EventCount, GaveUp};
 use crate::wait::patience::look_or_wait;
 use std::sync::atomic::Ordering;
@@ -65,11 +66,11 @@ const LENGTH: u64 = 128;
 /// # Ok::<(), mpshm::Error>(())
 /// ```
 pub struct Value<T: Scalar> {
-    cell: &'static T::Cell,
+    pub(super) cell: &'static T::Cell,
     /// Who waits for changes; none where nobody can.
-    waiters: Option<&'static EventCount>,
+    pub(super) waiters: Option<&'static EventCount>,
     lock: &'static RawMutex,
-    object: Object,
+    pub(super) object: Object,
 }
 
 impl<T: Scalar> Value<T> {
@@ -308,10 +309,7 @@ impl<T: Scalar> Value<T> {
         mut condition: impl FnMut(T) -> bool,
     ) -> Result<Option<T>> {
         let Some(waiters) = self.waiters else {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "the value is not waitable: nobody wakes who waits for its changes; make it with create_waitable",
-            ));
+            return Err(not_waitable());
         };
         let look = |_| Some(self.load()).filter(|&value| condition(value));
         match look_or_wait(waiters, deadline.into(), look) {

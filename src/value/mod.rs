@@ -5,9 +5,11 @@ pub(crate) mod atomic;
 pub(crate) mod elements;
 pub(crate) mod latest;
 pub(crate) mod scalar;
+pub(crate) mod when;
 
 pub use array::{Array, LockedArray};
 pub use atomic::{LockedValue, Value};
 pub use elements::Elements;
-pub use latest::{Content, Latest, LatestClaim, LatestOptions, LatestReader, LatestWrite};
+pub use latest::{Content, Latest, LatestClaim, LatestOptions, LatestReader, LatestWrite, Newer};
 pub use scalar::{Bits, Number, Scalar};
+pub use when::When;

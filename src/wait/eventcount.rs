@@ -58,7 +58,7 @@ pub(crate) const SLICE: u64 = 80_000_000;
 /// The word.
 #[derive(Debug)]
 #[repr(transparent)]
-pub(crate) struct EventCount(AtomicU32);
+pub struct EventCount(AtomicU32);
 // SAFETY: an atomic.
 unsafe impl Shared for EventCount {}
 
@@ -162,6 +162,16 @@ impl EventCount {
         seen
     }
 
+    /// What is slept on.
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        &self.0
+    }
+
+    /// Whether there may have been a notification since `announce` returned `seen`.
+    pub(crate) fn has_moved(&self, seen: u32) -> bool {
+        self.0.load(Ordering::Acquire) != seen
+    }
+
     /// Sleeps unless there was a notification since `announce` returned `seen`.
     pub(crate) fn sleep(&self, seen: u32, deadline: Deadline) -> Woken {
         futex::wait(&self.0, seen, deadline, cancel::current())
@@ -236,7 +246,7 @@ fn more_than_one_cpu() -> bool {
 
 /// What an attempt looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub enum Look {
     /// Only what is waited for.
     Items,
     /// Deaths too, unless that was done a moment ago: before the first sleep.
@@ -269,18 +279,14 @@ pub(crate) fn wait_quietly_for<T>(
     wait_announced(event, deadline, spin, barrier::heavy, attempt)
 }
 
-fn wait_announced<T>(
-    event: &EventCount,
-    deadline: Deadline,
-    spin: &Spin,
-    announced: impl Fn(),
-    mut attempt: impl FnMut(Look) -> Option<T>,
-) -> Result<T, GaveUp> {
+/// Before a sleep: spins, and offers the processor to others, as long as that has paid.
+#[inline]
+pub(crate) fn linger<T>(spin: &Spin, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     for _ in 0..spin.rounds() {
         std::hint::spin_loop();
-        if let Some(done) = attempt(Look::Items) {
+        if let Some(done) = attempt() {
             spin.paid(true);
-            return Ok(done);
+            return Some(done);
         }
     }
     for _ in 0..spin.yields() {
@@ -290,14 +296,27 @@ fn wait_announced<T>(
         if slow {
             spin.1.set(WITHOUT_YIELDS);
         }
-        if let Some(done) = attempt(Look::Items) {
-            return Ok(done);
+        if let Some(done) = attempt() {
+            return Some(done);
         }
         if slow {
             break;
         }
     }
     spin.paid(false);
+    None
+}
+
+fn wait_announced<T>(
+    event: &EventCount,
+    deadline: Deadline,
+    spin: &Spin,
+    announced: impl Fn(),
+    mut attempt: impl FnMut(Look) -> Option<T>,
+) -> Result<T, GaveUp> {
+    if let Some(done) = linger(spin, || attempt(Look::Items)) {
+        return Ok(done);
+    }
     let mut look = Look::DeathsIfDue;
     loop {
         let seen = event.announce();

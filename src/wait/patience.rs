@@ -1,7 +1,7 @@
 //! Waiting of handles that several threads use at once: how long to spin is each thread's own experience.
 
 use crate::os::clock::Deadline;
-use crate::wait::eventcount::{EventCount, GaveUp, Look, Spin, wait_for};
+use crate::wait::eventcount::{self, EventCount, GaveUp, Look, Spin, wait_for};
 
 thread_local! {
     // Needs no destructor and no allocation: a signal handler may wait.
@@ -22,4 +22,9 @@ pub(crate) fn look_or_wait<T>(
         return attempt(Look::Deaths).ok_or(GaveUp::TimedOut);
     }
     SPIN.with(|spin| wait_for(event, deadline, spin, attempt))
+}
+
+/// Looks again and again for a moment, by this thread's experience, before a sleep of another kind.
+pub(crate) fn linger<T>(attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    SPIN.with(|spin| eventcount::linger(spin, attempt))
 }

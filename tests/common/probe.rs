@@ -101,6 +101,10 @@ fn kill_at_system_calls() {
         instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
         instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
     ];
+    install(&mut program);
+}
+
+fn install(program: &mut [libc::sock_filter]) {
     let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     // SAFETY: a valid filter, which the kernel copies.
     let refused = unsafe {
@@ -108,6 +112,29 @@ fn kill_at_system_calls() {
             || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) != 0
     };
     assert!(!refused, "no filter: {}", std::io::Error::last_os_error());
+}
+
+/// From here on this process, and its children, have no `futex_waitv`, as on Linux before 5.16.
+pub fn without_futex_waitv() {
+    const FUTEX_WAITV: libc::c_long = 449;
+    refuse(FUTEX_WAITV);
+    // SAFETY: refused before it looks at anything.
+    let answer = unsafe { libc::syscall(FUTEX_WAITV, 0, 0, 0, 0, 0) };
+    let error = std::io::Error::last_os_error().raw_os_error();
+    assert_eq!((answer, error), (-1, Some(libc::ENOSYS)), "it is there all the same");
+}
+
+/// From here on the system call of this number says that there is none.
+fn refuse(number: libc::c_long) {
+    let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let refused = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    let mut program = [
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number as u32),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, refused),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    install(&mut program);
 }
 
 /// Seconds of processor time that this process has used.

@@ -144,6 +144,9 @@ fn operate<F: Form>(queue: &Queue<F::Item>, calls: &mut Calls) {
             2 => {
                 calls.call("Queue::task_done", || queue.task_done());
                 calls.timed("Queue::join_timeout", |wait| queue.join_timeout(wait));
+                let (items, room) = (queue.readable(), queue.writable());
+                calls.timed("select", |wait| mpshm::select(&[&items, &room], wait));
+                calls.timed("select_all", |wait| mpshm::select_all(&[&items, &room], wait));
             }
             3 => {
                 calls.call("Queue::recover", || queue.recover());

@@ -119,7 +119,12 @@ impl<F: Form> Kind for Rings<F> {
             match step {
                 0 => F::pushes(&mut producer, calls),
                 1 => F::pops(&mut consumer, calls),
-                2 => info(ring, calls),
+                2 => {
+                    info(ring, calls);
+                    let (items, room) = (ring.readable(), ring.writable(1));
+                    calls.timed("select", |wait| mpshm::select(&[&items, &room], wait));
+                    calls.timed("select_all", |wait| mpshm::select_all(&[&items, &room], wait));
+                }
                 _ => {
                     // Ends that come when others have the roles.
                     let (mut second, mut other) = (ring.producer(), ring.consumer());

@@ -4,7 +4,10 @@ use crate::calls::Calls;
 use crate::damage::Field;
 use crate::layout::{self, Layout};
 use crate::world::Kind;
-use mpshm::{ErrorKind, Event, Latch, Once, Permit, Segment, Semaphore, SemaphoreOptions, Value};
+use mpshm::{
+    ErrorKind, Event, Latch, Once, Permit, Segment, Semaphore, SemaphoreOptions, Value, Waitable,
+    select, select_all,
+};
 
 /// How many permits have owners.
 const OWNED: u32 = 5;
@@ -142,5 +145,10 @@ impl Kind for Signals {
         calls.timed("Value::wait_until_timeout", |wait| {
             level.wait_until_timeout(wait, |level| level == i64::MIN)
         });
+        if let Some(when) = calls.call("Value::when", || level.when(|level| level == i64::MIN)) {
+            let items: [&dyn Waitable; 5] = [&all.counted, &all.owned, event, latch, &when];
+            calls.timed("select", |wait| select(&items, wait));
+            calls.timed("select_all", |wait| select_all(&items, wait));
+        }
     }
 }

@@ -46,7 +46,7 @@ use std::marker::PhantomData;
 /// # Ok::<(), mpshm::Error>(())
 /// ```
 pub struct Ring<T: ?Sized> {
-    pub(super) core: Core,
+    pub(in crate::queue) core: Core,
     items: PhantomData<fn(Box<T>) -> Box<T>>,
 }
 
@@ -68,7 +68,7 @@ pub struct Ring<T: ?Sized> {
 /// # Ok::<(), mpshm::Error>(())
 /// ```
 pub struct RingProducer<T: ?Sized> {
-    pub(super) end: WriteEnd,
+    pub(in crate::queue) end: WriteEnd,
     items: PhantomData<fn(Box<T>)>,
 }
 
@@ -80,7 +80,7 @@ pub struct RingProducer<T: ?Sized> {
 /// # Ok::<(), mpshm::Error>(())
 /// ```
 pub struct RingConsumer<T: ?Sized> {
-    pub(super) end: ReadEnd,
+    pub(in crate::queue) end: ReadEnd,
     /// Where the message lies that was read in part, as a stream of bytes, and how many bytes were.
     pub(super) partly: (u64, usize),
     items: PhantomData<fn() -> Box<T>>,

@@ -10,7 +10,7 @@ use crate::os::fork;
 use crate::segment::directory::ObjectKind;
 use crate::segment::participant::{Me, Table};
 use crate::segment::place::{Object, Place, Plan};
-use crate::wait::eventcount::{GaveUp, Look, Spin, wait_for};
+use crate::wait::eventcount::{EventCount, GaveUp, Look, Spin, wait_for};
 
 const WRITERS_MAX: u32 = 64;
 /// What buffers are aligned to and apart, in bytes.
@@ -194,6 +194,11 @@ impl RawLatest {
         assert!((buffer as u64) < self.shape.buffers(), "`Words` hands out buffers that exist");
         // SAFETY: as just checked; the shape says that so many lie here.
         unsafe { self.content.add(buffer * self.shape.stride() as usize) }
+    }
+
+    /// Where one sleeps until there is a newer value.
+    pub(crate) fn news(&self) -> &EventCount {
+        &self.words.head.news
     }
 
     /// Waits for a value newer than `version`; returns its version.

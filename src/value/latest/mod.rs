@@ -1,6 +1,7 @@
 //! The latest value of any size: writers replace it as a whole, readers never wait and never see a half of it.
 
 mod buffers;
+mod newer;
 mod words;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -10,6 +11,7 @@ use crate::os::copy::copy;
 use crate::segment::Segment;
 use crate::segment::place::Place;
 pub(crate) use buffers::{RawLatest, RawReader, RawWrite, recover};
+pub use newer::Newer;
 use std::marker::PhantomData;
 pub(crate) use words::Held;
 
