@@ -58,8 +58,8 @@ pub unsafe extern "C" fn mpshm_pool_options_init(options: *mut mpshm_pool_option
     })
 }
 
-/// Makes a pool of `workers` processes, 1 to 1000. `options` may be NULL. The workers are killed when the
-/// thread that calls this ends. Errors: EINVAL, ENOSPACE, ELIMIT.
+/// Makes a pool of `workers` processes, 1 to 1000, and a fork server that is their parent, replaces those that die
+/// and ends with all of them when the calling process ends. `options` may be NULL. Errors: EINVAL, ENOSPACE, ELIMIT.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_pool_create(
@@ -173,7 +173,7 @@ pub unsafe extern "C" fn mpshm_output_write(
 /// Waits for the task's result, at most `timeout_ns`, and copies it to `buffer` of `size` bytes; `*length`,
 /// unless that is NULL, gets the length that it has. Again and again.
 /// Errors: ETASKFAILED, EWORKERDIED, ECANCELLED, ETIMEDOUT, ETOOBIG (`*length` says what it needs),
-/// EINTERRUPTED, EFORKED.
+/// ETIMELIMIT, EBROKEN, EINTERRUPTED, EFORKED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_task_get(
