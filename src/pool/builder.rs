@@ -33,6 +33,7 @@ pub struct PoolBuilder {
     pub(super) pinned: bool,
     pub(super) replace_server: bool,
     pub(super) retries: u32,
+    pub(super) workers_max: Option<usize>,
 }
 
 impl PoolBuilder {
@@ -49,6 +50,7 @@ impl PoolBuilder {
             pinned: false,
             replace_server: true,
             retries: 0,
+            workers_max: None,
         }
     }
 
@@ -84,6 +86,61 @@ impl PoolBuilder {
         Self { initializer: Some(Arc::new(f)), ..self }
     }
 
+    /// After how many tasks a worker ends by itself and another takes its place: never by default. What counts is what
+    /// a worker is handed at a time: a chunk of a map is one, as in Python.
+    pub fn max_tasks_per_worker(self, tasks: u64) -> Self {
+        Self { max_tasks: Some(tasks), ..self }
+    }
+
+    /// How long a task, or a chunk of a map, may run: for ever by default. A worker whose task has run that long is
+    /// killed by the fork server, no other is; the task ends as [`TaskError::TimeLimit`](crate::TaskError::TimeLimit).
+    /// Waiting, for a worker or for room for the result, does not count.
+    ///
+    /// ```standalone_crate
+    /// use mpshm::{Pool, TaskError};
+    /// use std::time::Duration;
+    /// let pool = Pool::builder().workers(1).task_timeout(Duration::from_millis(50)).build()?;
+    /// let hang = |n: u64| loop { std::thread::sleep(Duration::from_secs(n)) };
+    /// let outcome: Result<u64, TaskError> = pool.call(hang, 100);
+    /// assert!(matches!(outcome, Err(TaskError::TimeLimit { .. })));
+    /// assert_eq!(pool.call(|n: u64| n + 1, 1)?, 2);
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    pub fn task_timeout(self, limit: Duration) -> Self {
+        Self { task_timeout: Some(limit), ..self }
+    }
+
+    /// How many workers may die within a time: as many as will by default. One more, and the pool is `Broken`: all
+    /// workers are killed and every task ends with that error. Those that end as asked (after
+    /// [`max_tasks_per_worker`](Self::max_tasks_per_worker), or for a task that took too long) do not count.
+    pub fn restart_limit(self, deaths: u32, within: Duration) -> Self {
+        Self { restart_limit: Some((deaths, within)), ..self }
+    }
+
+    /// How many bytes of address space a worker may have beyond those that it begins with: no limit by default. An
+    /// allocation that goes beyond fails; where that ends the process, as Rust's do, the task is
+    /// [`WorkerDied`](crate::TaskError::WorkerDied).
+    pub fn memory_limit(self, bytes: u64) -> Self {
+        Self { memory_limit: Some(bytes), ..self }
+    }
+
+    /// Whether each worker is bound to a processor, in turn those that the owner may use. No by default.
+    pub fn pin_cpus(self, yes: bool) -> Self {
+        Self { pinned: yes, ..self }
+    }
+
+    /// How often a task is run again whose worker died in it: never by default, for it may have done part of its
+    /// work. Arguments are kept until then. What a worker had not begun when it died always runs elsewhere.
+    pub fn retries(self, times: u32) -> Self {
+        Self { retries: times, ..self }
+    }
+
+    /// Up to how many workers [`Pool::resize`] may go: by default, as many as the pool begins with. Memory is
+    /// set aside for each.
+    pub fn workers_max(self, workers: usize) -> Self {
+        Self { workers_max: Some(workers), ..self }
+    }
+
     /// Whether a fork server that died is forked anew from the owner: yes by default. The fork is then made by
     /// whichever thread waits for a result, from the process as it is at that moment, with what that means in
     /// a program with threads. If not, the pool is `Broken` and every task ends with that error.
@@ -102,11 +159,12 @@ impl PoolBuilder {
 
     fn plan(self) -> Result<Plan> {
         self.check()?;
+        let workers_max = self.workers_max.unwrap_or(self.workers);
         let initializer = self.initializer;
         let rules = Rules {
             workers: self.workers as u32,
             // Twice as many, and some: the ends that the owner has not seen to when it is elsewhere.
-            records: 2 * self.workers + 16,
+            records: 2 * workers_max + 16,
             initializes: initializer.is_some(),
             restarts: self.restart_limit,
             task_timeout: self.task_timeout,
@@ -126,7 +184,7 @@ impl PoolBuilder {
         Ok(Plan {
             rules,
             habits,
-            workers_max: self.workers,
+            workers_max,
             queue: self.queue,
             message_max: self.message_max,
             replace_server: self.replace_server,
@@ -138,6 +196,21 @@ impl PoolBuilder {
         let refuse = |text: String| Err(Error::new(ErrorKind::Invalid, text));
         if self.workers == 0 || self.workers > MOST {
             return refuse(format!("a pool of {} workers: 1 to {MOST} are possible", self.workers));
+        }
+        if self.workers_max.is_some_and(|most| most < self.workers || most > MOST) {
+            return refuse(format!(
+                "a pool of {} workers that may become {}: at least as many, and at most {MOST}, are possible",
+                self.workers,
+                self.workers_max.unwrap_or(0)
+            ));
+        }
+        let zero = [
+            (self.max_tasks == Some(0), "tasks of a worker"),
+            (self.task_timeout == Some(Duration::ZERO), "nanoseconds for a task"),
+            (self.memory_limit == Some(0), "bytes of memory for a worker"),
+        ];
+        if let Some((_, what)) = zero.iter().find(|(is_zero, _)| *is_zero) {
+            return refuse(format!("0 {what}: at least 1 is expected"));
         }
         if self.message_max == 0 {
             return refuse("messages of 0 bytes: at least 1 is expected".into());

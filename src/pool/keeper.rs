@@ -153,6 +153,19 @@ impl Inner {
         Ok(self.lock()?.wanted)
     }
 
+    pub(super) fn resize(&self, workers: usize) -> Result<()> {
+        let mut state = self.lock()?;
+        state.check_open()?;
+        let most = self.plan.workers_max;
+        if workers == 0 || workers > most {
+            let text = format!("a pool resized to {workers} workers: 1 to {most} are possible");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        state.wanted = workers;
+        state.server.iter().for_each(|server| server.resize(workers as u32));
+        Ok(())
+    }
+
     /// The process ids of the workers as of now, and the fork server's.
     pub(super) fn pids(&self) -> Result<(Vec<u32>, Option<u32>)> {
         let server = self.lock()?.server.clone();

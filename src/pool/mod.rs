@@ -111,6 +111,24 @@ impl Pool {
         self.inner.workers().unwrap_or(0)
     }
 
+    /// Changes how many workers the pool keeps. New ones are forked at once; those that are too many end when they
+    /// have no task in hand.
+    ///
+    /// ```standalone_crate
+    /// let pool = mpshm::Pool::builder().workers(1).workers_max(4).build()?;
+    /// pool.resize(4)?;
+    /// assert_eq!(pool.workers(), 4);
+    /// pool.resize(2)?;
+    /// assert_eq!(pool.map(|n: u64| n * n, &[1, 2, 3])?, [1, 4, 9]);
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` for 0 or more than [`PoolBuilder::workers_max`]; `Closed`; `Forked`.
+    pub fn resize(&self, workers: usize) -> Result<()> {
+        self.inner.resize(workers)
+    }
+
     /// The process ids of the workers as of now.
     ///
     /// # Errors

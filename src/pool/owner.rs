@@ -597,7 +597,7 @@ impl State {
         self.next_id - 1
     }
 
-    fn check_open(&self) -> Result<()> {
+    pub(super) fn check_open(&self) -> Result<()> {
         if self.phase == Phase::Running {
             return Ok(());
         }
