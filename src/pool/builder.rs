@@ -1,11 +1,14 @@
 //! How a pool is made.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::layout::plain::Pod;
 use crate::pool::Pool;
+use crate::pool::function::FnPool;
 use crate::pool::owner::{Inner, Plan};
 use crate::pool::worker::Habits;
 use crate::process::cpu_count;
 use crate::process::server::Rules;
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,10 +157,63 @@ impl PoolBuilder {
     /// `Invalid` for 0 workers or more than 1000, or a limit of 0; `NoSpace`; `Limit` when a worker cannot be forked:
     /// those that were are gone again.
     pub fn build(self) -> Result<Pool> {
-        Ok(Pool { inner: Arc::new(Inner::new(self.plan()?)?) })
+        self.build_keeping(None)
     }
 
-    fn plan(self) -> Result<Plan> {
+    /// Makes a pool for one function, which may capture what it likes: it is there before the workers are forked, and
+    /// each of them has its own copy.
+    ///
+    /// ```standalone_crate
+    /// let table: Vec<u64> = (0..100).map(|n| n * 7).collect();
+    /// let pool = mpshm::Pool::builder().workers(2).build_with(move |n: u64| table[n as usize])?;
+    /// assert_eq!(pool.call(6)?, 42);
+    /// assert_eq!(pool.map(&[1, 2, 3])?, [7, 14, 21]);
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_with<F, T, R>(self, f: F) -> Result<FnPool<T, R>>
+    where
+        F: Fn(T) -> R + Send + Sync + 'static,
+        T: Pod,
+        R: Pod,
+    {
+        FnPool::plain(self, f)
+    }
+
+    /// Makes a pool for one function that works on what its worker keeps from task to task: each worker makes it once,
+    /// after its initializer, with `make`. Both may capture what they like.
+    ///
+    /// ```standalone_crate
+    /// let count = |seen: &mut u64, n: u64| { *seen += n; *seen };
+    /// let pool = mpshm::Pool::builder().workers(1).build_with_state(|| 100, count)?;
+    /// assert_eq!(pool.map(&[1, 2, 3])?, [101, 103, 106]);
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`build`](Self::build). A `make` that fails is a failing [`initializer`](Self::initializer).
+    pub fn build_with_state<S, M, F, T, R>(self, make: M, f: F) -> Result<FnPool<T, R>>
+    where
+        S: 'static,
+        M: Fn() -> S + Send + Sync + 'static,
+        F: Fn(&mut S, T) -> R + Send + Sync + 'static,
+        T: Pod,
+        R: Pod,
+    {
+        FnPool::with_state(self, make, f)
+    }
+
+    /// The pool, and what each worker makes of `make` for its tasks.
+    pub(super) fn build_keeping(
+        self,
+        make: Option<Box<dyn Fn() -> Box<dyn Any> + Send + Sync>>,
+    ) -> Result<Pool> {
+        Ok(Pool { inner: Arc::new(Inner::new(self.plan(make)?)?) })
+    }
+
+    fn plan(self, make: Option<Box<dyn Fn() -> Box<dyn Any> + Send + Sync>>) -> Result<Plan> {
         self.check()?;
         let workers_max = self.workers_max.unwrap_or(self.workers);
         let initializer = self.initializer;
@@ -165,15 +221,15 @@ impl PoolBuilder {
             workers: self.workers as u32,
             // Twice as many, and some: the ends that the owner has not seen to when it is elsewhere.
             records: 2 * workers_max + 16,
-            initializes: initializer.is_some(),
+            initializes: initializer.is_some() || make.is_some(),
             restarts: self.restart_limit,
             task_timeout: self.task_timeout,
         };
-        let prepare = move || -> Box<dyn std::any::Any> {
+        let prepare = move || -> Box<dyn Any> {
             if let Some(initializer) = &initializer {
                 initializer();
             }
-            Box::new(())
+            make.as_ref().map_or_else(|| Box::new(()) as Box<dyn Any>, |make| make())
         };
         let habits = Habits {
             prepare: Box::new(prepare),

@@ -32,9 +32,12 @@
 //! descriptors that the owner has open then. The thread that made the pool may end.
 
 mod builder;
+mod function;
 mod keeper;
+mod more;
 mod owner;
 mod stats;
+mod stream;
 pub(crate) mod task;
 mod wire;
 pub(crate) mod worker;
@@ -43,10 +46,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::plain::Pod;
 use crate::os::clock::Deadline;
 pub use builder::PoolBuilder;
+pub use function::FnPool;
+pub use more::MapTask;
 pub(crate) use owner::Inner;
 pub use stats::WorkerStats;
 use std::sync::Arc;
 use std::time::Duration;
+pub use stream::Imap;
 pub(crate) use task::decode_bytes;
 use task::{Decode, decode_plain};
 pub use task::{Task, TaskError};
@@ -244,8 +250,7 @@ impl Pool {
         T: Pod,
         R: Pod,
     {
-        let chunk = items.len().div_ceil(4 * self.workers().max(1)).max(1);
-        self.map_with_chunk(f, items, chunk)
+        self.map_with_chunk(f, items, self.share_of(items.len()))
     }
 
     /// [`map`](Self::map) in chunks of `chunk` items, or fewer where a message does not hold as many.
@@ -266,6 +271,21 @@ impl Pool {
     {
         check_types::<F, T, R>();
         let _ = f;
+        self.map_run(worker::run_map::<F, T, R>, 0, items, chunk)
+    }
+
+    /// The chunks of so many items.
+    pub(crate) fn share_of(&self, items: usize) -> usize {
+        items.div_ceil(4 * self.workers().max(1)).max(1)
+    }
+
+    pub(crate) fn map_run<T: Pod, R: Pod>(
+        &self,
+        run: Run,
+        target: u64,
+        items: &[T],
+        chunk: usize,
+    ) -> std::result::Result<Vec<R>, TaskError> {
         if chunk == 0 {
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -279,8 +299,8 @@ impl Pool {
         let mut values = vec![R::zeroed(); items.len()];
         let mut failed = None;
         self.inner.map(
-            worker::run_map::<F, T, R>,
-            0,
+            run,
+            target,
             items.chunks(chunk).map(bytemuck::cast_slice),
             |index, result| {
                 let start = index * chunk;
@@ -319,6 +339,15 @@ impl Pool {
     /// `Invalid` when the pool still runs; `Interrupted`; `Forked`.
     pub fn join(&self) -> Result<()> {
         self.join_timeout(Deadline::FOREVER).map(|_| ())
+    }
+
+    /// [`close`](Self::close) and [`join`](Self::join): waits until every task has ended, and ends the workers.
+    ///
+    /// # Errors
+    /// `Interrupted`; `Forked`.
+    pub fn finish(&self) -> Result<()> {
+        self.close()?;
+        self.join()
     }
 
     /// [`join`](Self::join) until `deadline`; false when it came first.

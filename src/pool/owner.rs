@@ -410,6 +410,29 @@ impl Inner {
         }
     }
 
+    /// Waits until one of these tasks has ended, the first if several have; says which.
+    pub(super) fn wait_for_any(
+        &self,
+        ids: &[u64],
+        deadline: Deadline,
+    ) -> std::result::Result<usize, TaskError> {
+        let find = |state: &State| ids.iter().position(|id| state.ended.contains_key(id));
+        let mut turn = None;
+        loop {
+            self.turn(turn, |state| find(state).is_some()).map_err(|error| match error.kind() {
+                ErrorKind::Interrupted => TaskError::Interrupted,
+                _ => TaskError::Pool(error),
+            })?;
+            if let Some(found) = find(&*self.lock()?) {
+                return Ok(found);
+            }
+            if deadline.has_passed() {
+                return Err(TaskError::TimedOut);
+            }
+            turn = Some(deadline);
+        }
+    }
+
     /// Nobody will ask for this task's result any more.
     pub(super) fn forget(&self, id: u64) {
         if let Ok(mut state) = self.lock() {

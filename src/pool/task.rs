@@ -155,6 +155,10 @@ impl<R> Task<R> {
         Self { pool, id, decode }
     }
 
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Waits until the task has ended; false when `deadline` came first.
     ///
     /// # Errors

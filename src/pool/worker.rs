@@ -70,6 +70,11 @@ impl<'a> Output<'a> {
         Ok(place)
     }
 
+    /// What [`Habits::prepare`] made.
+    pub(super) fn state(&mut self) -> &mut dyn Any {
+        self.state
+    }
+
     /// The task's time begins, or goes on.
     fn run(&mut self) {
         let now = clock::now();
@@ -229,19 +234,42 @@ fn run_task(
     output.sent.map(|()| true)
 }
 
+/// A function that captures nothing, out of nothing.
+///
+/// # Safety
+/// A value of `F` exists somewhere.
+pub(super) unsafe fn conjure<F: Copy>() -> F {
+    const { assert!(size_of::<F>() == 0, "a task's function must capture nothing") };
+    // SAFETY: a type of size zero of which there is a value, by the caller's word, and which is `Copy`.
+    unsafe { std::mem::zeroed() }
+}
+
 /// Runs the captureless `F` on each of the argument's `T`s.
 ///
 /// # Safety
-/// The argument is `T`s; `F` has size zero and a value of it exists.
+/// The argument is `T`s; a value of `F` exists.
 pub(crate) unsafe fn run_map<F, T, R>(_: u64, argument: Argument, output: &mut Output<'_>)
 where
     F: Fn(T) -> R + Copy,
     T: Pod,
     R: Pod,
 {
-    const { assert!(size_of::<F>() == 0) };
-    // SAFETY: a type of size zero of which there is a value, by the caller's word, and which is `Copy`.
-    let f: F = unsafe { std::mem::zeroed() };
+    // SAFETY: the caller's word.
+    unsafe { run_each(argument, output, conjure::<F>()) }
+}
+
+/// Runs `f` on each of the argument's `T`s.
+///
+/// # Safety
+/// The argument is `T`s.
+pub(super) unsafe fn run_each<T, R>(
+    argument: Argument,
+    output: &mut Output<'_>,
+    mut f: impl FnMut(T) -> R,
+) where
+    T: Pod,
+    R: Pod,
+{
     let count = argument.length / size_of::<T>();
     let input = argument.start.cast::<T>();
     output.in_place(count * size_of::<R>(), |place| {
@@ -257,14 +285,13 @@ where
 /// Runs the captureless `F` on the argument's bytes.
 ///
 /// # Safety
-/// `F` has size zero and a value of it exists.
+/// A value of `F` exists.
 pub(crate) unsafe fn run_bytes<F>(_: u64, argument: Argument, output: &mut Output<'_>)
 where
     F: Fn(&[u8]) -> Vec<u8> + Copy,
 {
-    const { assert!(size_of::<F>() == 0) };
-    // SAFETY: as in `run_map`.
-    let f: F = unsafe { std::mem::zeroed() };
+    // SAFETY: the caller's word.
+    let f = unsafe { conjure::<F>() };
     let mut bytes = vec![0; argument.length];
     // SAFETY: `length` bytes lie there.
     unsafe { argument.start.copy_to_nonoverlapping(bytes.as_mut_ptr(), argument.length) };
