@@ -33,6 +33,7 @@ const TYPES: &[(&str, bool, bool)] = table![
     "Condvar": Condvar,
     "Consumer": Consumer<u64>,
     "Event": Event,
+    "FnPool": FnPool<u64, u64>,
     "Latch": Latch,
     "Latest": Latest<[f64; 4]>,
     "LatestReader": LatestReader<[f64; 4]>,

@@ -210,7 +210,7 @@ impl<R> Task<R> {
     ///
     /// # Errors
     /// `Forked`.
-    pub fn cancel(&self) -> crate::Result<bool> {
+    pub fn cancel(&self) -> crate::error::Result<bool> {
         self.pool.cancel(self.id)
     }
 }
