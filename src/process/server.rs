@@ -281,10 +281,12 @@ impl<'a> Crew<'a> {
 
     /// The server's life; returns its exit code.
     fn run(mut self, answer: BorrowedFd<'_>) -> i32 {
-        for _ in 0..self.rules.workers {
+        for number in 1..=self.rules.workers {
             if let Err(error) = self.fork() {
                 self.kill_all();
-                self.roster.give_up(roster::NO_FORK, error.errno(), error.message());
+                let text =
+                    format!("cannot start worker {number} of a pool's {}", self.rules.workers);
+                self.roster.give_up(roster::NO_FORK, error.errno(), &text);
                 children::ring(answer);
                 return 1;
             }
