@@ -51,11 +51,17 @@ _Static_assert(sizeof(mpshm_process_options_t) == 24, "mpshm_process_options_t")
 AT(mpshm_process_options_t, struct_size, 0);
 AT(mpshm_process_options_t, flags, 8);
 AT(mpshm_process_options_t, name, 16);
-_Static_assert(sizeof(mpshm_pool_options_t) == 32, "mpshm_pool_options_t");
+_Static_assert(sizeof(mpshm_pool_options_t) == 72, "mpshm_pool_options_t");
 AT(mpshm_pool_options_t, struct_size, 0);
 AT(mpshm_pool_options_t, flags, 8);
 AT(mpshm_pool_options_t, queue, 16);
 AT(mpshm_pool_options_t, message_max, 24);
+AT(mpshm_pool_options_t, max_tasks_per_worker, 32);
+AT(mpshm_pool_options_t, task_timeout_ns, 40);
+AT(mpshm_pool_options_t, memory_limit, 48);
+AT(mpshm_pool_options_t, retries, 56);
+AT(mpshm_pool_options_t, restart_limit, 60);
+AT(mpshm_pool_options_t, restart_within_ns, 64);
 _Static_assert(sizeof(mpshm_semaphore_options_t) == 32, "mpshm_semaphore_options_t");
 AT(mpshm_semaphore_options_t, struct_size, 0);
 AT(mpshm_semaphore_options_t, flags, 8);

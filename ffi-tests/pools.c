@@ -48,6 +48,48 @@ static int in_a_child(void *context) {
     return 0;
 }
 
+/* B25, A90: limits, through the options. */
+static int own_pid(const void *item, void *result) {
+    uint64_t pid = (uint64_t)getpid();
+    (void)item;
+    memcpy(result, &pid, sizeof pid);
+    return 0;
+}
+
+static void limits(void) {
+    mpshm_pool_options_t options;
+    mpshm_pool_t *pool;
+    mpshm_task_t *task;
+    uint64_t items[4] = {0, 0, 0, 0}, pids[4];
+    int64_t ns = 100000 * MS;
+    double begin;
+    OK(mpshm_pool_options_init(&options));
+    options.task_timeout_ns = 0;
+    SAME(mpshm_pool_create(1, &options, &pool), MPSHM_EINVAL);
+    options.task_timeout_ns = 200 * MS;
+    options.max_tasks_per_worker = 1;
+    OK(mpshm_pool_create(1, &options, &pool));
+    OK(mpshm_pool_submit(pool, sleeps, &ns, sizeof ns, &task));
+    begin = seconds();
+    SAME(mpshm_task_get(task, NULL, 0, MPSHM_FOREVER, NULL), MPSHM_ETIMELIMIT);
+    TRUE(seconds() - begin >= 0.1 && seconds() - begin < 2);
+    mpshm_task_close(task);
+    OK(mpshm_pool_map(pool, own_pid, items, sizeof *items, 4, pids, sizeof *pids, 1));
+    TRUE(pids[0] != pids[1] && pids[1] != pids[2] && pids[2] != pids[3]);
+    OK(mpshm_pool_finish(pool, MPSHM_FOREVER));
+    mpshm_pool_close(pool);
+
+    OK(mpshm_pool_options_init(&options));
+    options.restart_limit = 0;
+    options.restart_within_ns = 60000 * (uint64_t)MS;
+    OK(mpshm_pool_create(1, &options, &pool));
+    OK(mpshm_pool_submit(pool, dies, NULL, 0, &task));
+    TRUE(mpshm_task_get(task, NULL, 0, MPSHM_FOREVER, NULL) != 0);
+    mpshm_task_close(task);
+    SAME(mpshm_pool_map(pool, own_pid, items, sizeof *items, 4, pids, sizeof *pids, 1), MPSHM_EBROKEN);
+    mpshm_pool_close(pool);
+}
+
 int main(void) {
     enum { COUNT = 100000 };
     static uint64_t items[COUNT], results[COUNT];
@@ -111,5 +153,6 @@ int main(void) {
         mpshm_task_close(queued[i]);
     }
     mpshm_pool_close(pool);
+    limits();
     return 0;
 }

@@ -199,6 +199,9 @@
 // The pool cannot run tasks any more; or the barrier was broken.
 #define MPSHM_EBROKEN -83
 
+// The task took longer than tasks of its pool may, and its worker was killed.
+#define MPSHM_ETIMELIMIT -84
+
 // A panic was stopped at the boundary: a defect of the library.
 #define MPSHM_EPANIC -100
 
@@ -566,6 +569,18 @@ typedef struct mpshm_pool_options_t {
   uint64_t queue;
   // Bytes of the longest argument, or chunk of a map; 16 KiB by default.
   uint64_t message_max;
+  // Tasks, or chunks of maps, after which a worker ends and another takes its place; 0, the default: never.
+  uint64_t max_tasks_per_worker;
+  // How long a task may run before its worker is killed and it says ETIMELIMIT; MPSHM_FOREVER by default.
+  int64_t task_timeout_ns;
+  // Bytes of address space that a worker may have beyond those it begins with; 0, the default: no limit.
+  uint64_t memory_limit;
+  // How often a task is run again whose worker died in it; 0 by default.
+  uint32_t retries;
+  // How many workers may die within restart_within_ns, or the pool is broken; counts only if that is not 0.
+  uint32_t restart_limit;
+  // In nanoseconds; 0, the default: as many as will.
+  uint64_t restart_within_ns;
 } mpshm_pool_options_t;
 
 // A task: reads `length` bytes at `input`, puts its result out with mpshm_output_write(), returns 0;
@@ -1817,8 +1832,8 @@ void mpshm_eventfd_close(struct mpshm_eventfd_t *eventfd);
 // Sets the defaults.
 MPSHM_MUST_USE int mpshm_pool_options_init(struct mpshm_pool_options_t *options);
 
-// Makes a pool of `workers` processes, 1 to 1000. `options` may be NULL. The workers are killed when the
-// thread that calls this ends. Errors: EINVAL, ENOSPACE, ELIMIT.
+// Makes a pool of `workers` processes, 1 to 1000, and a fork server that is their parent, replaces those that die
+// and ends with all of them when the calling process ends. `options` may be NULL. Errors: EINVAL, ENOSPACE, ELIMIT.
 MPSHM_MUST_USE
 int mpshm_pool_create(uint32_t workers,
                       const struct mpshm_pool_options_t *options,
@@ -1839,7 +1854,7 @@ MPSHM_MUST_USE int mpshm_output_write(struct mpshm_output_t *output, const void 
 // Waits for the task's result, at most `timeout_ns`, and copies it to `buffer` of `size` bytes; `*length`,
 // unless that is NULL, gets the length that it has. Again and again.
 // Errors: ETASKFAILED, EWORKERDIED, ECANCELLED, ETIMEDOUT, ETOOBIG (`*length` says what it needs),
-// EINTERRUPTED, EFORKED.
+// ETIMELIMIT, EBROKEN, EINTERRUPTED, EFORKED.
 MPSHM_MUST_USE
 int mpshm_task_get(const struct mpshm_task_t *task,
                    void *buffer,

@@ -70,6 +70,8 @@ pub enum ErrorKind {
     Cancelled = 82,
     /// The pool cannot run tasks any more; or the barrier was broken.
     Broken = 83,
+    /// The task took longer than tasks of its pool may, and its worker was killed.
+    TimeLimit = 84,
 
     /// A panic was stopped at the C boundary; a defect of this library or of a callback.
     Panic = 100,
@@ -107,6 +109,7 @@ impl ErrorKind {
             Self::WorkerDied => "WORKERDIED",
             Self::Cancelled => "CANCELLED",
             Self::Broken => "BROKEN",
+            Self::TimeLimit => "TIMELIMIT",
             Self::Panic => "PANIC",
         }
     }

@@ -36,7 +36,7 @@ mod wait;
 pub use error::{Error, ErrorKind, Result};
 pub use layout::plain::{Pod, TypeTag, Zeroable};
 pub use os::clock::Deadline;
-pub use pool::{Pool, PoolBuilder, Task, TaskError};
+pub use pool::{FnPool, Imap, MapTask, Pool, PoolBuilder, Task, TaskError, WorkerStats};
 pub use process::{ExitStatus, Process, ProcessBuilder, cpu_count};
 pub use queue::{
     Audit, Both, Claim, Consumer, Counters, Delivery, Item, Iter, MayPop, MayPush, PopError, Pops,

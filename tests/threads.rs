@@ -34,6 +34,7 @@ const TYPES: &[(&str, bool, bool)] = table![
     "Consumer": Consumer<u64>,
     "Event": Event,
     "EventFd": EventFd,
+    "FnPool": FnPool<u64, u64>,
     "Latch": Latch,
     "Latest": Latest<[f64; 4]>,
     "LatestReader": LatestReader<[f64; 4]>,

@@ -49,5 +49,5 @@ impl Family {
 }
 
 fn died(child: &Process, status: mpshm::ExitStatus) -> Error {
-    Error::from(mpshm::TaskError::WorkerDied { pid: child.pid(), status })
+    Error::from(mpshm::TaskError::WorkerDied { pid: child.pid(), status, attempts: 1 })
 }

@@ -58,6 +58,8 @@ pub const MPSHM_EWORKERDIED: c_int = -81;
 pub const MPSHM_ECANCELLED: c_int = -82;
 /// The pool cannot run tasks any more; or the barrier was broken.
 pub const MPSHM_EBROKEN: c_int = -83;
+/// The task took longer than tasks of its pool may, and its worker was killed.
+pub const MPSHM_ETIMELIMIT: c_int = -84;
 /// A panic was stopped at the boundary: a defect of the library.
 pub const MPSHM_EPANIC: c_int = -100;
 
@@ -74,7 +76,7 @@ thread_local! {
 }
 
 /// Every kind, with the words of `mpshm_strerror` and the name of `mpshm_err_name`.
-const KINDS: [(ErrorKind, &CStr, &CStr); 28] = [
+const KINDS: [(ErrorKind, &CStr, &CStr); 29] = [
     (ErrorKind::Invalid, c"MPSHM_EINVAL", c"invalid argument"),
     (ErrorKind::NotFound, c"MPSHM_ENOTFOUND", c"nothing of that name exists"),
     (ErrorKind::Exists, c"MPSHM_EEXISTS", c"something of that name exists already"),
@@ -102,6 +104,7 @@ const KINDS: [(ErrorKind, &CStr, &CStr); 28] = [
     (ErrorKind::WorkerDied, c"MPSHM_EWORKERDIED", c"the worker died"),
     (ErrorKind::Cancelled, c"MPSHM_ECANCELLED", c"the task was cancelled"),
     (ErrorKind::Broken, c"MPSHM_EBROKEN", c"the pool or the barrier is broken"),
+    (ErrorKind::TimeLimit, c"MPSHM_ETIMELIMIT", c"the task took too long"),
     (ErrorKind::Panic, c"MPSHM_EPANIC", c"a panic inside the library"),
 ];
 

@@ -1,12 +1,14 @@
 //! Pools.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::{
-    bytes, call, check_flags, check_out, check_size, deadline, free, given, hand_out, invalid, put,
+    MPSHM_FOREVER, bytes, call, check_flags, check_out, check_size, deadline, free, given,
+    hand_out, invalid, put,
 };
 use crate::pool::worker::{Argument, Output};
-use crate::pool::{Pool, Task, TaskError, decode_bytes};
+use crate::pool::{Pool, PoolBuilder, Task, TaskError, decode_bytes};
 use std::ffi::{c_int, c_void};
+use std::time::Duration;
 
 /// A pool of worker processes, of the process that made it.
 pub struct mpshm_pool_t(Pool);
@@ -29,6 +31,18 @@ pub struct mpshm_pool_options_t {
     pub queue: u64,
     /// Bytes of the longest argument, or chunk of a map; 16 KiB by default.
     pub message_max: u64,
+    /// Tasks, or chunks of maps, after which a worker ends and another takes its place; 0, the default: never.
+    pub max_tasks_per_worker: u64,
+    /// How long a task may run before its worker is killed and it says ETIMELIMIT; MPSHM_FOREVER by default.
+    pub task_timeout_ns: i64,
+    /// Bytes of address space that a worker may have beyond those it begins with; 0, the default: no limit.
+    pub memory_limit: u64,
+    /// How often a task is run again whose worker died in it; 0 by default.
+    pub retries: u32,
+    /// How many workers may die within restart_within_ns, or the pool is broken; counts only if that is not 0.
+    pub restart_limit: u32,
+    /// In nanoseconds; 0, the default: as many as will.
+    pub restart_within_ns: u64,
 }
 
 /// A task: reads `length` bytes at `input`, puts its result out with mpshm_output_write(), returns 0;
@@ -52,14 +66,20 @@ pub unsafe extern "C" fn mpshm_pool_options_init(options: *mut mpshm_pool_option
             flags: 0,
             queue: 128,
             message_max: 16 << 10,
+            max_tasks_per_worker: 0,
+            task_timeout_ns: MPSHM_FOREVER,
+            memory_limit: 0,
+            retries: 0,
+            restart_limit: 0,
+            restart_within_ns: 0,
         };
         // SAFETY: the caller's pointer.
         unsafe { put(options, defaults, "options") }
     })
 }
 
-/// Makes a pool of `workers` processes, 1 to 1000. `options` may be NULL. The workers are killed when the
-/// thread that calls this ends. Errors: EINVAL, ENOSPACE, ELIMIT.
+/// Makes a pool of `workers` processes, 1 to 1000, and a fork server that is their parent, replaces those that die
+/// and ends with all of them when the calling process ends. `options` may be NULL. Errors: EINVAL, ENOSPACE, ELIMIT.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_pool_create(
@@ -74,12 +94,34 @@ pub unsafe extern "C" fn mpshm_pool_create(
         if let Some(options) = unsafe { options.as_ref() } {
             check_size::<mpshm_pool_options_t>(options.struct_size)?;
             check_flags(options.flags, 0)?;
-            builder = builder.queue(options.queue).message_max(options.message_max);
+            builder = with_options(builder, options)?;
         }
         // SAFETY: checked above.
         unsafe { hand_out(pool, mpshm_pool_t(builder.build()?)) };
         Ok(())
     })
+}
+
+fn with_options(builder: PoolBuilder, options: &mpshm_pool_options_t) -> Result<PoolBuilder> {
+    let mut builder = builder.queue(options.queue).message_max(options.message_max);
+    builder = builder.retries(options.retries);
+    if options.max_tasks_per_worker != 0 {
+        builder = builder.max_tasks_per_worker(options.max_tasks_per_worker);
+    }
+    if options.memory_limit != 0 {
+        builder = builder.memory_limit(options.memory_limit);
+    }
+    if options.restart_within_ns != 0 {
+        let within = Duration::from_nanos(options.restart_within_ns);
+        builder = builder.restart_limit(options.restart_limit, within);
+    }
+    match options.task_timeout_ns {
+        MPSHM_FOREVER => Ok(builder),
+        1.. => Ok(builder.task_timeout(Duration::from_nanos(options.task_timeout_ns as u64))),
+        other => Err(invalid(format!(
+            "{other} ns for a task: MPSHM_FOREVER (-1) or a positive number is expected"
+        ))),
+    }
 }
 
 /// # Safety
@@ -173,7 +215,7 @@ pub unsafe extern "C" fn mpshm_output_write(
 /// Waits for the task's result, at most `timeout_ns`, and copies it to `buffer` of `size` bytes; `*length`,
 /// unless that is NULL, gets the length that it has. Again and again.
 /// Errors: ETASKFAILED, EWORKERDIED, ECANCELLED, ETIMEDOUT, ETOOBIG (`*length` says what it needs),
-/// EINTERRUPTED, EFORKED.
+/// ETIMELIMIT, EBROKEN, EINTERRUPTED, EFORKED.
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_task_get(

@@ -16,22 +16,28 @@
 //! |---|---|
 //! | a worker, idle | another is forked |
 //! | a worker that has taken a task and not begun it | another worker runs it |
-//! | a worker in a task | that task ends as [`TaskError::WorkerDied`], never runs twice; another worker is forked |
+//! | a worker in a task | that task ends as [`TaskError::WorkerDied`] and does not run again, unless the pool was asked to; another worker is forked |
 //! | a worker that sends a result | a complete result counts; else `WorkerDied` |
-//! | the owner | the workers are killed by the kernel |
+//! | the fork server | the workers die with it, and the tasks that they had begun end as `WorkerDied`; another server is forked, or the pool is `Broken` |
+//! | the owner | the server ends the workers, and itself |
 //!
-//! The owner learns of a death within 50 ms while it waits. A stopped worker keeps its task, and no
-//! other's.
+//! The owner learns of a worker's death at once if it waits, of the server's within 50 ms. A stopped worker keeps its
+//! task, and no other's; a stopped server is continued.
 //!
 //! # Forks
-//! A pool belongs to the process that made it; used in a forked child it says `Forked`. Workers are forked
-//! from the owner, also when one is replaced: in a program with threads the child has only the memory of
-//! the others' locks, so functions should not take locks that those may have held at the fork (the
-//! allocator's is safe). Workers are killed when the **thread** that made the pool ends, which is how
-//! Linux counts a parent's death: make the pool in a thread that outlives it. A worker that another
-//! thread had to replace looks after its owner itself, once a second while it is idle.
+//! A pool belongs to the process that made it; used in a forked child it says `Forked`. One fork of that process is
+//! made, when the pool is: the fork server's, a process with one thread that forks all workers, also when one is
+//! replaced. So it is the moment of creation that counts: what memory the owner has then, server and workers keep (shared with
+//! it until either side writes), and what locks other threads hold at that moment stay locked in all of them. They also keep the
+//! descriptors that the owner has open then. The thread that made the pool may end.
 
+mod builder;
+mod function;
+mod keeper;
+mod more;
 mod owner;
+mod stats;
+mod stream;
 pub(crate) mod task;
 mod wire;
 pub(crate) mod worker;
@@ -39,13 +45,21 @@ pub(crate) mod worker;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::plain::Pod;
 use crate::os::clock::Deadline;
-use crate::process::cpu_count;
+pub use builder::PoolBuilder;
+pub use function::FnPool;
+pub use more::MapTask;
 pub(crate) use owner::Inner;
+pub use stats::WorkerStats;
 use std::sync::Arc;
+use std::time::Duration;
+pub use stream::Imap;
 pub(crate) use task::decode_bytes;
 use task::{Decode, decode_plain};
 pub use task::{Task, TaskError};
 use worker::Run;
+
+/// How long [`Pool::terminate`] and dropping a pool leave the workers before they are killed.
+pub(crate) const GRACE: Duration = Duration::from_millis(500);
 
 /// A pool of worker processes.
 ///
@@ -53,11 +67,18 @@ use worker::Run;
 /// result does the owner's work meanwhile: there is no helper thread, and tasks beyond what the queue to
 /// the workers holds move up with the next call on the pool.
 ///
-/// **What a dead worker does.** The task that it had begun ends as [`TaskError::WorkerDied`] and never runs
-/// twice; one that it had not begun runs elsewhere; another worker is forked. The owner learns of it within 50 ms
-/// while it waits. **Forks.** A pool belongs to the process that made it. Workers are forked from it, also when
-/// one is replaced, with what that means in a program with threads; they are killed when the **thread** that made
-/// the pool ends. **Threads.** Any thread may use the pool.
+/// **What a dead worker does.** The task that it had begun ends as [`TaskError::WorkerDied`] and does not run
+/// again (unless asked for: [`PoolBuilder::retries`]); one that it had not begun runs elsewhere; another worker is forked.
+///
+/// **Forks.** A pool belongs to the process that made it. That one is forked once, for a *fork server*: a process with
+/// one thread that forks the workers, replaces those that die, and ends with all of them when the owner ends, however
+/// it ends. Server and workers keep what memory and descriptors the owner had when the pool was made: make pools early. In a program
+/// with threads, what locks the others held at that moment stays locked in the workers (the allocator's is safe). If the
+/// server dies its workers do, and it is forked anew from what the owner then is, or the pool says `Broken`:
+/// [`PoolBuilder::replace_server`].
+///
+/// **Signals.** Server and workers ignore `SIGINT`: what the owner makes of a Ctrl-C holds for all.
+/// **Threads.** Any thread may use the pool, and the one that made it may end.
 ///
 /// ```standalone_crate
 /// let pool = mpshm::Pool::new(3)?;
@@ -76,64 +97,10 @@ pub struct Pool {
     inner: Arc<Inner>,
 }
 
-/// How a pool is made.
-///
-/// ```standalone_crate
-/// let pool = mpshm::Pool::builder().workers(2).message_max(1 << 16).build()?;
-/// assert_eq!(pool.workers(), 2);
-/// # Ok::<(), mpshm::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-#[must_use = "nothing is made before `build`"]
-pub struct PoolBuilder {
-    workers: usize,
-    queue: u64,
-    message_max: u64,
-}
-
-impl PoolBuilder {
-    /// How many workers: as many as there are processors by default.
-    pub fn workers(self, workers: usize) -> Self {
-        Self { workers, ..self }
-    }
-
-    /// How many tasks the queue to the workers holds: 128 by default.
-    pub fn queue(self, tasks: u64) -> Self {
-        Self { queue: tasks, ..self }
-    }
-
-    /// Bytes of the longest argument, or of a chunk of `map`, 16 KiB by default. Results have no limit.
-    pub fn message_max(self, bytes: u64) -> Self {
-        Self { message_max: bytes, ..self }
-    }
-
-    /// Makes the pool and forks its workers.
-    ///
-    /// # Errors
-    /// `Invalid` for 0 workers or more than 1000; `NoSpace`; `Limit` when a worker cannot be forked: those
-    /// that were are gone again.
-    pub fn build(self) -> Result<Pool> {
-        if self.workers == 0 || self.workers > 1000 {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("a pool of {} workers: 1 to 1000 are possible", self.workers),
-            ));
-        }
-        if self.message_max == 0 {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "messages of 0 bytes: at least 1 is expected",
-            ));
-        }
-        let inner = Inner::new(self.workers, self.queue, self.message_max)?;
-        Ok(Pool { inner: Arc::new(inner) })
-    }
-}
-
 impl Pool {
     /// How a pool is made, to be changed from the defaults.
     pub fn builder() -> PoolBuilder {
-        PoolBuilder { workers: cpu_count(), queue: 128, message_max: 16 << 10 }
+        PoolBuilder::new()
     }
 
     /// A pool of `workers` processes.
@@ -147,7 +114,25 @@ impl Pool {
     /// How many workers the pool keeps.
     #[must_use]
     pub fn workers(&self) -> usize {
-        self.inner.with_workers(<[_]>::len).unwrap_or(0)
+        self.inner.workers().unwrap_or(0)
+    }
+
+    /// Changes how many workers the pool keeps. New ones are forked at once; those that are too many end when they
+    /// have no task in hand.
+    ///
+    /// ```standalone_crate
+    /// let pool = mpshm::Pool::builder().workers(1).workers_max(4).build()?;
+    /// pool.resize(4)?;
+    /// assert_eq!(pool.workers(), 4);
+    /// pool.resize(2)?;
+    /// assert_eq!(pool.map(|n: u64| n * n, &[1, 2, 3])?, [1, 4, 9]);
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` for 0 or more than [`PoolBuilder::workers_max`]; `Closed`; `Forked`.
+    pub fn resize(&self, workers: usize) -> Result<()> {
+        self.inner.resize(workers)
     }
 
     /// The process ids of the workers as of now.
@@ -155,7 +140,40 @@ impl Pool {
     /// # Errors
     /// `Forked`.
     pub fn worker_pids(&self) -> Result<Vec<u32>> {
-        self.inner.with_workers(|workers| workers.iter().map(|worker| worker.pid()).collect())
+        self.inner.pids().map(|(workers, _)| workers)
+    }
+
+    /// The process id of the fork server, the parent of all workers; none once the pool has ended.
+    ///
+    /// # Errors
+    /// `Forked`.
+    pub fn server_pid(&self) -> Result<Option<u32>> {
+        self.inner.pids().map(|(_, server)| server)
+    }
+
+    /// What each living worker has done so far, read from shared words: no worker is asked or disturbed.
+    ///
+    /// ```standalone_crate
+    /// let pool = mpshm::Pool::new(1)?;
+    /// for n in 0..5 {
+    ///     pool.call(|n: u64| n, n)?;
+    /// }
+    /// assert_eq!(pool.stats()?[0].tasks, 5);
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Forked`.
+    pub fn stats(&self) -> Result<Vec<WorkerStats>> {
+        self.inner.stats()
+    }
+
+    /// How many workers have been forked in place of others: more than died, if the fork server died too.
+    ///
+    /// # Errors
+    /// `Forked`.
+    pub fn restarts(&self) -> Result<u64> {
+        self.inner.restarts()
     }
 
     /// Runs `f` on `argument` in a worker, and waits for the value.
@@ -232,8 +250,7 @@ impl Pool {
         T: Pod,
         R: Pod,
     {
-        let chunk = items.len().div_ceil(4 * self.workers().max(1)).max(1);
-        self.map_with_chunk(f, items, chunk)
+        self.map_with_chunk(f, items, self.share_of(items.len()))
     }
 
     /// [`map`](Self::map) in chunks of `chunk` items, or fewer where a message does not hold as many.
@@ -254,6 +271,21 @@ impl Pool {
     {
         check_types::<F, T, R>();
         let _ = f;
+        self.map_run(worker::run_map::<F, T, R>, 0, items, chunk)
+    }
+
+    /// The chunks of so many items.
+    pub(crate) fn share_of(&self, items: usize) -> usize {
+        items.div_ceil(4 * self.workers().max(1)).max(1)
+    }
+
+    pub(crate) fn map_run<T: Pod, R: Pod>(
+        &self,
+        run: Run,
+        target: u64,
+        items: &[T],
+        chunk: usize,
+    ) -> std::result::Result<Vec<R>, TaskError> {
         if chunk == 0 {
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -267,8 +299,8 @@ impl Pool {
         let mut values = vec![R::zeroed(); items.len()];
         let mut failed = None;
         self.inner.map(
-            worker::run_map::<F, T, R>,
-            0,
+            run,
+            target,
             items.chunks(chunk).map(bytemuck::cast_slice),
             |index, result| {
                 let start = index * chunk;
@@ -309,6 +341,15 @@ impl Pool {
         self.join_timeout(Deadline::FOREVER).map(|_| ())
     }
 
+    /// [`close`](Self::close) and [`join`](Self::join): waits until every task has ended, and ends the workers.
+    ///
+    /// # Errors
+    /// `Interrupted`; `Forked`.
+    pub fn finish(&self) -> Result<()> {
+        self.close()?;
+        self.join()
+    }
+
     /// [`join`](Self::join) until `deadline`; false when it came first.
     ///
     /// # Errors
@@ -317,13 +358,21 @@ impl Pool {
         self.inner.join(deadline.into())
     }
 
-    /// Ends the workers now (SIGTERM, after half a second SIGKILL); tasks that have not ended are
+    /// Ends the workers now (`SIGTERM`, after half a second `SIGKILL`); tasks that have not ended are
     /// `Cancelled`.
     ///
     /// # Errors
     /// `Forked`.
     pub fn terminate(&self) -> Result<()> {
-        self.inner.terminate()
+        self.terminate_after(GRACE)
+    }
+
+    /// [`terminate`](Self::terminate) with another time between `SIGTERM` and `SIGKILL`.
+    ///
+    /// # Errors
+    /// `Forked`.
+    pub fn terminate_after(&self, grace: Duration) -> Result<()> {
+        self.inner.terminate(grace)
     }
 }
 

@@ -4,46 +4,68 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::plain::Zeroable;
 use crate::os::clock::{self, Deadline};
-use crate::os::fork;
+use crate::os::{fork, process as os};
 use crate::pool::task::TaskError;
 use crate::pool::wire::{self, FAILED, HEADER, LAST, ResultHeader, TaskHeader};
-use crate::pool::worker::{self, Run};
-use crate::process::Process;
+use crate::pool::worker::{Habits, Run};
+use crate::process::ExitStatus;
+use crate::process::server::{Rules, Server};
 use crate::queue::{Claim, PopError, PushError, Queue, QueueOptions};
 use crate::segment::Segment;
 use crate::value::Array;
 use crate::wait::cancel;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::ThreadId;
 use std::time::Duration;
 
-/// How long the owner waits at a time before it looks after the workers, in nanoseconds.
-const LOOK_EVERY: u64 = 50_000_000;
-/// How long a terminated worker has before it is killed.
-const GRACE: Duration = Duration::from_millis(500);
+/// How long the owner waits at a time before it looks whether the fork server lives, in nanoseconds.
+pub(super) const LOOK_EVERY: u64 = 50_000_000;
+
+/// How a pool is made.
+pub(super) struct Plan {
+    pub rules: Rules,
+    pub habits: Habits,
+    /// The most workers that there may ever be.
+    pub workers_max: usize,
+    pub queue: u64,
+    pub message_max: u64,
+    /// Whether a fork server that died is replaced.
+    pub replace_server: bool,
+    /// How often a task is run again whose worker died.
+    pub retries: u32,
+}
 
 /// What a pool and its tasks share.
 pub(crate) struct Inner {
     /// The process that made the pool.
     process: u32,
-    maker: ThreadId,
-    message_max: usize,
-    states: Arc<Array<u64>>,
+    pub(super) plan: Plan,
+    /// The owner's own pidfd, for the fork server and the workers to see its end by.
+    pub(super) owner: OwnedFd,
+    pub(super) states: Array<u64>,
     state: Mutex<State>,
     /// Told when results have come, or when nobody collects any more.
     arrived: Condvar,
 }
 
 /// The owner's side of the pool.
-struct State {
-    tasks: Queue<[u8]>,
+pub(super) struct State {
+    pub(super) tasks: Queue<[u8]>,
     /// Where results come from; taken out by the one thread that collects them, which may sleep on it with
     /// the lock open.
     results: Option<Queue<[u8]>>,
-    workers: Vec<Arc<Process>>,
+    pub(super) server: Option<Arc<Server>>,
+    /// How many ends of workers have been seen to.
+    pub(super) seen: u32,
+    /// How many workers there are to be.
+    pub(super) wanted: usize,
+    /// Workers that earlier fork servers forked.
+    pub(super) forked_before: u64,
+    /// Why the pool cannot go on.
+    pub(super) why: Option<Error>,
     /// By slot: the tasks that the workers know of.
-    flights: Vec<Option<Flight>>,
+    pub(super) flights: Vec<Option<Flight>>,
     free_slots: Vec<u32>,
     backlog: VecDeque<Pending>,
     /// Results that nobody has asked for yet, or may ask for again.
@@ -51,22 +73,26 @@ struct State {
     /// Tasks whose handle is gone.
     forgotten: HashSet<u64>,
     next_id: u64,
-    looked: u64,
-    phase: Phase,
+    pub(super) looked: u64,
+    pub(super) phase: Phase,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Running,
     Closed,
     Ended,
 }
 
 /// A task that the workers know of.
-struct Flight {
-    id: u64,
+pub(super) struct Flight {
+    pub(super) id: u64,
     /// The parts of its result that have come home.
     bytes: Vec<u8>,
+    /// How many workers have died in it.
+    deaths: u32,
+    /// To run it again.
+    again: Option<Pending>,
 }
 
 /// A task that the workers do not know of yet.
@@ -75,33 +101,41 @@ struct Pending {
     run: Run,
     target: u64,
     argument: Box<[u8]>,
+    deaths: u32,
 }
 
 impl Inner {
     /// Makes the pool's memory and forks its workers; if one cannot be forked, the others end again.
-    pub(super) fn new(workers: usize, queue: u64, message_max: u64) -> Result<Self> {
-        let participants = workers as u32 + 4;
+    pub(super) fn new(plan: Plan) -> Result<Self> {
+        let (queue, message_max) = (plan.queue, plan.message_max);
+        // Beside the workers: the owner, the server, and some that are dead and not repaired yet.
+        let participants = plan.workers_max as u32 + 6;
         // A worker holds one task and one part of a result at a time.
         let options = QueueOptions::new(queue)
             .message_max(message_max.saturating_add(HEADER as u64))
             .leases(1);
         let one = Queue::<[u8]>::size_with(&options, participants)?;
-        let slots = queue as usize + workers + 64;
+        let slots = queue as usize + plan.workers_max + 64;
         let size = 2 * one + Array::<u64>::size_for(slots)? + 4096;
         let segment = Segment::options().participants(participants).objects(4).anonymous(size)?;
         let tasks = Queue::<[u8]>::create(segment.at("tasks"), &options)?;
         let results = Queue::<[u8]>::create(segment.at("results"), &options)?;
         let states = Array::<u64>::create(segment.at("states"), slots)?;
+        let owner = os::open_pidfd(os::own_pid())?
+            .ok_or_else(|| Error::new(ErrorKind::System, "this process has no pidfd"))?;
         let inner = Self {
             process: fork::generation(),
-            maker: std::thread::current().id(),
             arrived: Condvar::new(),
-            message_max: message_max as usize,
-            states: Arc::new(states),
+            owner,
+            states,
             state: Mutex::new(State {
                 tasks,
                 results: Some(results),
-                workers: Vec::with_capacity(workers),
+                server: None,
+                seen: 0,
+                wanted: plan.rules.workers as usize,
+                forked_before: 0,
+                why: None,
                 flights: (0..slots).map(|_| None).collect(),
                 free_slots: (0..slots as u32).rev().collect(),
                 backlog: VecDeque::new(),
@@ -111,23 +145,18 @@ impl Inner {
                 looked: 0,
                 phase: Phase::Running,
             }),
+            plan,
         };
         let mut state = inner.lock()?;
-        for index in 0..workers as u32 {
-            let results = state.results.as_ref().expect("nobody collects yet");
-            let worker = inner.spawn(&state, results, index)?;
-            state.workers.push(Arc::new(worker));
-        }
+        let results = state.results.as_ref().expect("nobody collects yet");
+        let server = inner.start_server(&state, results)?;
+        state.server = Some(Arc::new(server));
         drop(state);
         Ok(inner)
     }
 
     pub(crate) fn message_max(&self) -> usize {
-        self.message_max
-    }
-
-    pub(crate) fn with_workers<T>(&self, look: impl FnOnce(&[Arc<Process>]) -> T) -> Result<T> {
-        Ok(look(&self.lock()?.workers))
+        self.plan.message_max as usize
     }
 
     /// Takes a task, and hands it out if there is room; returns its id.
@@ -136,7 +165,7 @@ impl Inner {
         let mut state = self.lock()?;
         state.check_open()?;
         let id = state.new_id();
-        state.backlog.push_back(Pending { id, run, target, argument: argument.into() });
+        state.backlog.push_back(Pending { id, run, target, argument: argument.into(), deaths: 0 });
         drop(state);
         // The task is taken; what goes wrong now is for those who wait to find.
         let _ = self.turn(None, |_| false);
@@ -153,7 +182,7 @@ impl Inner {
 
     /// Waits until every task has ended, then ends the workers; false when `deadline` came first.
     pub(super) fn join(&self, deadline: Deadline) -> Result<bool> {
-        loop {
+        let server = loop {
             let mut state = self.lock()?;
             if state.phase == Phase::Running {
                 return Err(Error::new(
@@ -162,27 +191,25 @@ impl Inner {
                 ));
             }
             if !state.has_work() {
-                state.tasks.close()?;
                 state.phase = Phase::Ended;
-                break;
+                let server = state.server.clone();
+                // First the server, or it would replace the workers that end.
+                server.iter().for_each(|server| server.drain());
+                state.tasks.close()?;
+                break server;
             }
             drop(state);
             if deadline.has_passed() {
                 return Ok(false);
             }
             self.turn(Some(deadline), |state| !state.has_work())?;
-        }
-        let workers = self.with_workers(<[_]>::to_vec)?;
-        for worker in &workers {
-            if worker.join_timeout(deadline)?.is_none() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        };
+        let ended = server.is_none_or(|server| server.join(deadline) == Ok(true));
+        Ok(ended)
     }
 
     /// The owner's side, if this is the owner. (A child's copy of the lock may be held for ever.)
-    fn lock(&self) -> Result<MutexGuard<'_, State>> {
+    pub(super) fn lock(&self) -> Result<MutexGuard<'_, State>> {
         if self.process != fork::generation() {
             return Err(Error::new(
                 ErrorKind::Forked,
@@ -192,27 +219,13 @@ impl Inner {
         Ok(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn spawn(&self, state: &State, results: &Queue<[u8]>, index: u32) -> Result<Process> {
-        let (tasks, results) = (state.tasks.clone(), results.clone());
-        let states = Arc::clone(&self.states);
-        let owner = std::process::id();
-        // The kernel would kill it when this thread ends: right for the pool's maker only. Forked by
-        // another, it looks after its owner itself.
-        let dies_with_thread = std::thread::current().id() == self.maker;
-        Process::builder()
-            .name(format!("PoolWorker-{}", index + 1))
-            .kill_with_parent(dies_with_thread)
-            .daemon(true)
-            .spawn(move || worker::run(index, owner, &tasks, &results, &states))
-    }
-
     pub(crate) fn check_argument(&self, length: usize) -> Result<()> {
-        if length > self.message_max {
+        if length > self.message_max() {
             return Err(Error::new(
                 ErrorKind::TooBig,
                 format!(
                     "an argument of {length} bytes: the pool's messages hold {}",
-                    self.message_max
+                    self.message_max()
                 ),
             ));
         }
@@ -245,7 +258,7 @@ impl Inner {
     /// Moves tasks from the backlog to the queue while there is room.
     fn hand_out(&self, state: &mut State) -> Result<()> {
         while let Some(next) = state.backlog.pop_front() {
-            if !self.start(state, next.id, next.run, next.target, &next.argument)? {
+            if !self.start(state, (next.id, next.deaths), next.run, next.target, &next.argument)? {
                 state.backlog.push_front(next);
                 break;
             }
@@ -257,7 +270,7 @@ impl Inner {
     fn start(
         &self,
         state: &mut State,
-        id: u64,
+        (id, deaths): (u64, u32),
         run: Run,
         target: u64,
         argument: &[u8],
@@ -278,11 +291,18 @@ impl Inner {
             Err(error) => return Err(Error::new(error.kind(), error.to_string())),
         }
         state.free_slots.pop();
-        state.flights[slot as usize] = Some(Flight { id, bytes: Vec::new() });
+        let again = (deaths < self.plan.retries).then(|| Pending {
+            id,
+            run,
+            target,
+            argument: argument.into(),
+            deaths: deaths + 1,
+        });
+        state.flights[slot as usize] = Some(Flight { id, bytes: Vec::new(), deaths, again });
         Ok(true)
     }
 
-    fn deliver(&self, state: &mut State, arrival: Arrival) {
+    pub(super) fn deliver(&self, state: &mut State, arrival: Arrival) {
         let Arrival { header, bytes } = arrival;
         let flight = state.flights.get_mut(header.slot as usize).and_then(Option::as_mut);
         let Some(flight) = flight.filter(|flight| flight.id == header.id) else { return };
@@ -313,35 +333,58 @@ impl Inner {
         }
     }
 
-    /// Replaces workers that have died, and ends the tasks that they had begun.
-    fn look_after_workers(&self, results: &Queue<[u8]>) -> Result<()> {
+    /// A worker has died in a task, which is run again or ends.
+    pub(super) fn bury(&self, state: &mut State, slot: u32, pid: u32, end: End) {
+        let Some(flight) = &mut state.flights[slot as usize] else { return };
+        let attempts = flight.deaths + 1;
+        let error = match end {
+            End::TooLong => TaskError::TimeLimit { pid },
+            End::Died(status) => match flight.again.take() {
+                Some(again) if !state.forgotten.contains(&again.id) => {
+                    let _ = self.states.store(slot as usize, 0);
+                    state.flights[slot as usize] = None;
+                    state.free_slots.push(slot);
+                    return state.backlog.push_front(again);
+                }
+                _ => TaskError::WorkerDied { pid, status, attempts },
+            },
+        };
+        self.land(state, slot, Err(error));
+    }
+
+    /// The pool cannot go on: every task ends with the reason.
+    pub(super) fn give_up(&self, state: &mut State, why: Error) {
+        state.phase = Phase::Ended;
+        let error = TaskError::Pool(why.clone());
+        state.why = Some(why);
+        for pending in std::mem::take(&mut state.backlog) {
+            state.end(pending.id, Err(error.clone()));
+        }
+        for slot in 0..state.flights.len() as u32 {
+            self.land(state, slot, Err(error.clone()));
+        }
+        let _ = state.tasks.close();
+        if let Some(server) = state.server.take() {
+            server.end(Duration::ZERO);
+        }
+    }
+
+    /// Ends a task that no worker has begun; false if one has, or it has ended.
+    pub(super) fn cancel(&self, id: u64) -> Result<bool> {
         let mut state = self.lock()?;
-        let now = clock::now_coarse();
-        if state.phase == Phase::Ended || now.wrapping_sub(state.looked) < LOOK_EVERY / 2 {
-            return Ok(());
+        if let Some(at) = state.backlog.iter().position(|pending| pending.id == id) {
+            state.backlog.remove(at);
+            state.end(id, Err(TaskError::Cancelled));
+            return Ok(true);
         }
-        state.looked = now;
-        for index in 0..state.workers.len() {
-            let Some(status) = state.workers[index].exit_status()? else { continue };
-            // Everything that it sent is in the queue by now; a complete result counts.
-            for _ in 0..results.len() {
-                match results.try_claim().map(Arrival::read) {
-                    Ok(arrival) => self.deliver(&mut state, arrival?),
-                    Err(PopError::Empty) => break,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            let pid = state.workers[index].pid();
-            for slot in 0..state.flights.len() as u32 {
-                let Some(flight) = &state.flights[slot as usize] else { continue };
-                if self.states.load(slot as usize)? == wire::begun(flight.id, index as u32) {
-                    self.land(&mut state, slot, Err(TaskError::WorkerDied { pid, status }));
-                }
-            }
-            let fresh = self.spawn(&state, results, index as u32)?;
-            state.workers[index] = Arc::new(fresh);
+        let flies = |flight: &Option<Flight>| flight.as_ref().is_some_and(|flight| flight.id == id);
+        let Some(slot) = state.flights.iter().position(flies) else { return Ok(false) };
+        let waiting = wire::waiting(id);
+        let done = self.states.compare_exchange(slot, waiting, waiting | wire::CANCELLED)?.is_ok();
+        if done {
+            self.land(&mut state, slot as u32, Err(TaskError::Cancelled));
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Waits for a task to end, and reads what came of it.
@@ -364,6 +407,29 @@ impl Inner {
                 return Err(TaskError::TimedOut);
             }
             self.turn(Some(deadline), |state| state.ended.contains_key(&id)).map_err(waiting)?;
+        }
+    }
+
+    /// Waits until one of these tasks has ended, the first if several have; says which.
+    pub(super) fn wait_for_any(
+        &self,
+        ids: &[u64],
+        deadline: Deadline,
+    ) -> std::result::Result<usize, TaskError> {
+        let find = |state: &State| ids.iter().position(|id| state.ended.contains_key(id));
+        let mut turn = None;
+        loop {
+            self.turn(turn, |state| find(state).is_some()).map_err(|error| match error.kind() {
+                ErrorKind::Interrupted => TaskError::Interrupted,
+                _ => TaskError::Pool(error),
+            })?;
+            if let Some(found) = find(&*self.lock()?) {
+                return Ok(found);
+            }
+            if deadline.has_passed() {
+                return Err(TaskError::TimedOut);
+            }
+            turn = Some(deadline);
         }
     }
 
@@ -412,7 +478,7 @@ impl Inner {
             while state.backlog.is_empty() && state.phase != Phase::Ended {
                 let Some((index, argument)) = arguments.peek() else { break };
                 let id = state.next_id;
-                if !self.start(&mut state, id, run, target, argument.as_ref())? {
+                if !self.start(&mut state, (id, 0), run, target, argument.as_ref())? {
                     break;
                 }
                 state.new_id();
@@ -431,7 +497,7 @@ impl Inner {
             if pending.is_empty() {
                 match arguments.peek() {
                     None => return Ok(()),
-                    Some(_) if ended => return Err(TaskError::Cancelled),
+                    Some(_) if ended => return Err(self.lock()?.over()),
                     Some(_) => {}
                 }
             }
@@ -443,7 +509,7 @@ impl Inner {
         }
     }
 
-    pub(super) fn terminate(&self) -> Result<()> {
+    pub(super) fn terminate(&self, grace: Duration) -> Result<()> {
         let mut state = self.lock()?;
         state.phase = Phase::Ended;
         for pending in std::mem::take(&mut state.backlog) {
@@ -458,18 +524,12 @@ impl Inner {
                 );
             }
         }
+        let server = state.server.take();
+        server.iter().for_each(|server| server.drain());
         let _ = state.tasks.close();
-        let workers = state.workers.clone();
         drop(state);
-        for worker in &workers {
-            let _ = worker.terminate();
-        }
-        let grace = Deadline::after(GRACE);
-        for worker in &workers {
-            if !matches!(worker.join_timeout(grace), Ok(Some(_))) {
-                let _ = worker.kill();
-                let _ = worker.join();
-            }
+        if let Some(server) = server {
+            server.end(grace);
         }
         // What was sent before the end counts.
         let results = self.lock()?.results.take();
@@ -484,6 +544,14 @@ impl Inner {
         self.arrived.notify_all();
         Ok(())
     }
+}
+
+/// How a worker ended.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    Died(ExitStatus),
+    /// Killed, for its task took too long.
+    TooLong,
 }
 
 /// The one thread that collects results, while it does.
@@ -518,7 +586,7 @@ impl Collector<'_> {
                 self.inner.hand_out(&mut state)?;
             }
         }
-        self.inner.look_after_workers(self.results())
+        self.inner.look_after(self.results())
     }
 
     /// Takes every result that is there; says whether there was one.
@@ -552,14 +620,22 @@ impl State {
         self.next_id - 1
     }
 
-    fn check_open(&self) -> Result<()> {
+    pub(super) fn check_open(&self) -> Result<()> {
         if self.phase == Phase::Running {
             return Ok(());
+        }
+        if let Some(why) = &self.why {
+            return Err(why.clone());
         }
         Err(Error::new(
             ErrorKind::Closed,
             "the pool takes no more tasks: it was closed or terminated",
         ))
+    }
+
+    /// What those are told whose tasks did not begin before the pool's end.
+    fn over(&self) -> TaskError {
+        self.why.clone().map_or(TaskError::Cancelled, TaskError::Pool)
     }
 
     fn has_work(&self) -> bool {
@@ -579,13 +655,13 @@ impl State {
 }
 
 /// A message from a worker, copied out of the queue.
-struct Arrival {
+pub(super) struct Arrival {
     header: ResultHeader,
     bytes: Vec<u8>,
 }
 
 impl Arrival {
-    fn read(message: Claim<'_>) -> Result<Self> {
+    pub(super) fn read(message: Claim<'_>) -> Result<Self> {
         let mut header = ResultHeader::zeroed();
         message.read_at(0, bytemuck::bytes_of_mut(&mut header))?;
         // `read_at` has checked that a header is there.

@@ -31,14 +31,22 @@ pub enum TaskError {
         /// The worker that ran it, which lives on.
         pid: u32,
     },
-    /// The worker died while it ran the task. It may have done part of it; it is not run again.
+    /// The worker died while it ran the task. It may have done part of it; it is not run again, unless the pool was
+    /// [asked to](crate::PoolBuilder::retries).
     WorkerDied {
         /// The worker.
         pid: u32,
-        /// How it ended.
+        /// How it ended; `Unknown` if it died with the pool's fork server.
         status: ExitStatus,
+        /// How many workers have died in this task.
+        attempts: u32,
     },
-    /// The pool was terminated before the task ended.
+    /// The task took longer than [tasks of its pool may](crate::PoolBuilder::task_timeout), and its worker was killed.
+    TimeLimit {
+        /// The worker.
+        pid: u32,
+    },
+    /// The task was cancelled before it began, or the pool terminated before the task ended.
     Cancelled,
     /// The deadline passed first; the task goes on.
     TimedOut,
@@ -55,6 +63,7 @@ impl TaskError {
         match self {
             Self::Failed { .. } => ErrorKind::TaskFailed,
             Self::WorkerDied { .. } => ErrorKind::WorkerDied,
+            Self::TimeLimit { .. } => ErrorKind::TimeLimit,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::TimedOut => ErrorKind::TimedOut,
             Self::Interrupted => ErrorKind::Interrupted,
@@ -69,10 +78,21 @@ impl fmt::Display for TaskError {
             Self::Failed { message, pid } => {
                 write!(f, "the task failed in worker {pid}: {message}")
             }
-            Self::WorkerDied { pid, status } => {
+            Self::WorkerDied { pid, status, attempts: 1 } => {
                 write!(f, "worker {pid} died while it ran the task: {status}")
             }
-            Self::Cancelled => f.write_str("the pool was terminated before the task ended"),
+            Self::WorkerDied { pid, status, attempts } => {
+                write!(
+                    f,
+                    "worker {pid} was the last of {attempts} that died while they ran the task: {status}"
+                )
+            }
+            Self::TimeLimit { pid } => {
+                write!(f, "the task took longer than it may: worker {pid} was killed")
+            }
+            Self::Cancelled => {
+                f.write_str("the task was cancelled, or its pool terminated, before it ended")
+            }
             Self::TimedOut => f.write_str("the task had not ended at the deadline"),
             Self::Interrupted => f.write_str("the wait for the task was cancelled"),
             Self::Pool(error) => error.fmt(f),
@@ -135,6 +155,10 @@ impl<R> Task<R> {
         Self { pool, id, decode }
     }
 
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Waits until the task has ended; false when `deadline` came first.
     ///
     /// # Errors
@@ -167,6 +191,27 @@ impl<R> Task<R> {
     /// [`TaskError`].
     pub fn get_timeout(&self, deadline: impl Into<Deadline>) -> Result<R, TaskError> {
         self.pool.outcome(self.id, deadline.into(), self.decode)
+    }
+}
+
+impl<R> Task<R> {
+    /// Ends the task as `Cancelled` if no worker has begun it; says whether that was so.
+    ///
+    /// ```standalone_crate
+    /// use mpshm::{Pool, TaskError};
+    /// use std::time::Duration;
+    /// let pool = Pool::new(1)?;
+    /// let nap = |n: u64| { std::thread::sleep(Duration::from_millis(n)); n };
+    /// let (_first, second) = (pool.submit(nap, 200)?, pool.submit(nap, 200)?);
+    /// assert!(second.cancel()?);
+    /// assert_eq!(second.get(), Err(TaskError::Cancelled));
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Forked`.
+    pub fn cancel(&self) -> crate::error::Result<bool> {
+        self.pool.cancel(self.id)
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) const PART: u32 = 1;
 pub(crate) const LAST: u32 = 2;
 /// The task failed; the bytes are the last or only part of its message.
 pub(crate) const FAILED: u32 = 3;
+/// From the fork server, and about no task: there is something to see in the records.
+pub(crate) const LOOK: u32 = 4;
 
 const _: () = assert!(size_of::<TaskHeader>() == HEADER && size_of::<ResultHeader>() == HEADER);
 
@@ -51,7 +53,7 @@ const _: () = assert!(size_of::<TaskHeader>() == HEADER && size_of::<ResultHeade
 /// | low half | means | changed by |
 /// |---|---|---|
 /// | 0 | waits | the worker that begins it, or the owner who cancels it, by CAS |
-/// | n | worker n − 1 has begun it | the owner, when it has ended |
+/// | n | the worker of record n − 1 has begun it | the owner, when it has ended |
 /// | 0xffff | cancelled | – |
 pub(crate) const CANCELLED: u64 = 0xffff;
 

@@ -6,10 +6,15 @@
 
 use crate::error::Result;
 use crate::layout::plain::{Pod, Zeroable};
+use crate::os::{children, clock, liveness};
 use crate::pool::wire::{self, FAILED, HEADER, LAST, PART, ResultHeader, TaskHeader};
 use crate::process;
-use crate::queue::{Claim, PopError, Queue};
+use crate::process::roster::Record;
+use crate::process::server::Post;
+use crate::queue::{Claim, PopError, Queue, Reservation};
 use crate::value::Array;
+use std::any::Any;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 /// What a task's message makes the worker call. The function reads the argument and hands over the
@@ -29,9 +34,14 @@ pub(crate) struct Output<'a> {
     header: ResultHeader,
     /// What went wrong on the way home, if anything.
     sent: Result<()>,
+    record: &'a Record,
+    /// The function still runs, since then.
+    running: Option<u64>,
+    /// What the worker keeps from task to task.
+    state: &'a mut dyn Any,
 }
 
-impl Output<'_> {
+impl<'a> Output<'a> {
     /// Sends a result of `length` bytes that `write` writes to the place it is given, aligned to 16:
     /// in the message itself where it fits.
     pub(crate) fn in_place(&mut self, length: usize, write: impl FnOnce(*mut u8)) {
@@ -41,13 +51,50 @@ impl Output<'_> {
             return self.bytes(&bytemuck::cast_slice(&bytes)[..length]);
         }
         let header = ResultHeader { kind: LAST, ..self.header };
-        self.sent =
-            self.results.reserve(HEADER + length).map_err(Into::into).and_then(|mut place| {
-                place.write_at(0, bytemuck::bytes_of(&header))?;
-                // SAFETY: HEADER + length bytes were reserved.
-                write(unsafe { place.as_mut_ptr().add(HEADER) });
-                Ok(place.commit(HEADER + length)?)
-            });
+        self.sent = self.reserve(HEADER + length).and_then(|mut place| {
+            place.write_at(0, bytemuck::bytes_of(&header))?;
+            // SAFETY: HEADER + length bytes were reserved.
+            write(unsafe { place.as_mut_ptr().add(HEADER) });
+            self.finish();
+            Ok(place.commit(HEADER + length)?)
+        });
+    }
+
+    /// Room for a result. A wait for it is no part of the task's time.
+    fn reserve(&mut self, length: usize) -> Result<Reservation<'a>> {
+        let ran = self.pause();
+        let place = self.results.reserve(length)?;
+        if ran {
+            self.run();
+        }
+        Ok(place)
+    }
+
+    /// What [`Habits::prepare`] made.
+    pub(super) fn state(&mut self) -> &mut dyn Any {
+        self.state
+    }
+
+    /// The task's time begins, or goes on.
+    fn run(&mut self) {
+        let now = clock::now();
+        self.record.take(self.header.id, now);
+        self.running = Some(now);
+    }
+
+    /// The task's time stops; says whether it ran.
+    fn pause(&mut self) -> bool {
+        let Some(since) = self.running.take() else { return false };
+        self.record.pause(self.header.id);
+        self.record.count(0, clock::now().saturating_sub(since));
+        true
+    }
+
+    /// The function has returned. To be said before the result goes home.
+    fn finish(&mut self) {
+        if self.pause() {
+            self.record.count(1, 0);
+        }
     }
 
     /// Sends a result of any length, in as many messages as it takes.
@@ -61,6 +108,7 @@ impl Output<'_> {
     }
 
     fn send(&mut self, bytes: &[u8], last: u32) {
+        self.finish();
         let room = self.results.message_max() - HEADER;
         let mut parts = bytes.chunks(room).peekable();
         let mut part: &[u8] = parts.next().unwrap_or_default();
@@ -82,54 +130,93 @@ impl Output<'_> {
     }
 }
 
-/// An idle worker looks this often whether its owner still lives.
+/// An idle worker looks this often whether its owner still lives, should the fork server be unable to.
 const LOOK_FOR_OWNER: Duration = Duration::from_secs(1);
 
-/// A worker's life; returns the exit code.
-pub(crate) fn run(
-    worker: u32,
-    owner: u32,
-    tasks: &Queue<[u8]>,
-    results: &Queue<[u8]>,
-    states: &Array<u64>,
-) -> i32 {
-    let pid = std::process::id();
-    loop {
-        match tasks.claim_timeout(LOOK_FOR_OWNER) {
-            Err(PopError::TimedOut) if std::os::unix::process::parent_id() == owner => {}
+/// What all workers of a pool are given.
+pub(crate) struct Equipment<'a> {
+    pub tasks: &'a Queue<[u8]>,
+    pub results: &'a Queue<[u8]>,
+    pub states: &'a Array<u64>,
+    /// A descriptor that is readable when the owner has ended.
+    pub owner: BorrowedFd<'a>,
+    pub habits: &'a Habits,
+}
+
+/// Makes what a worker keeps from task to task, its initializer's work included.
+pub(crate) type Prepare = dyn Fn() -> Box<dyn Any> + Send + Sync;
+
+/// How workers are to live.
+pub(crate) struct Habits {
+    pub prepare: Box<Prepare>,
+    /// After how many tasks a worker ends and another takes its place.
+    pub max_tasks: Option<u64>,
+    /// Bytes that it may have beyond those of its start.
+    pub memory_limit: Option<u64>,
+    /// Whether each stays on a processor of its own, as far as there are enough.
+    pub pinned: bool,
+}
+
+/// A worker's life; returns the exit code. A panic of its initializer comes through.
+pub(crate) fn run(post: Post<'_>, equipment: &Equipment<'_>) -> i32 {
+    let habits = equipment.habits;
+    let mut state = prepare(post.seat, habits);
+    // Whoever finds it ready finds it able to say what went wrong, not only that something did.
+    post.record.say_ready(clock::now());
+    let mut left = habits.max_tasks;
+    while left != Some(0) && !post.record.is_to_retire() {
+        match equipment.tasks.claim_timeout(LOOK_FOR_OWNER) {
+            Err(PopError::TimedOut) if !liveness::has_ended(equipment.owner.as_raw_fd()) => {}
             Ok(message) => {
-                let ended = run_task(worker, pid, &message, results, states);
+                let ran = run_task(post, &message, equipment, &mut *state);
                 message.release();
-                if ended.is_err() {
-                    return 1;
+                post.record.lay_down();
+                match ran {
+                    Ok(true) => left = left.map(|left| left - 1),
+                    Ok(false) => {}
+                    Err(_) => return 1,
                 }
             }
-            Err(PopError::Closed) => return 0,
+            Err(PopError::Closed) => break,
             Err(_) => return 1,
         }
     }
+    drop(state);
+    post.record.say_retired();
+    0
 }
 
+fn prepare(seat: usize, habits: &Habits) -> Box<dyn Any> {
+    let limited = habits.memory_limit.map_or(Ok(()), children::limit_memory);
+    let pinned = if habits.pinned { children::pin_to_cpu(seat) } else { Ok(()) };
+    if let Err(error) = limited.and(pinned) {
+        panic!("{error}");
+    }
+    (habits.prepare)()
+}
+
+/// Runs a task if it is still to be run; says whether it was.
 fn run_task(
-    worker: u32,
-    pid: u32,
+    post: Post<'_>,
     message: &Claim<'_>,
-    results: &Queue<[u8]>,
-    states: &Array<u64>,
-) -> Result<()> {
+    equipment: &Equipment<'_>,
+    state: &mut dyn Any,
+) -> Result<bool> {
     let mut task = TaskHeader::zeroed();
     message.read_at(0, bytemuck::bytes_of_mut(&mut task))?;
-    let begin = states.compare_exchange(
-        task.slot as usize,
-        wire::waiting(task.id),
-        wire::begun(task.id, worker),
-    )?;
-    if begin.is_err() {
-        // Cancelled, or begun by a worker that died: the owner knows.
-        return Ok(());
-    }
+    let Equipment { results, states, .. } = *equipment;
+    let pid = std::process::id();
     let header = ResultHeader { id: task.id, slot: task.slot, kind: LAST, pid, reserved: [0; 3] };
-    let mut output = Output { results, header, sent: Ok(()) };
+    let record = post.record;
+    let mut output = Output { results, header, sent: Ok(()), record, running: None, state };
+    // First the record: who finds the worker idle there may kill it, and a task that it had begun would be lost.
+    output.run();
+    let (waiting, begun) = (wire::waiting(task.id), wire::begun(task.id, post.number));
+    if states.compare_exchange(task.slot as usize, waiting, begun)?.is_err() {
+        // Cancelled, or begun by a worker that died: the owner knows.
+        output.pause();
+        return Ok(false);
+    }
     // SAFETY: the owner, a process with this very code, wrote the address of a `Run` there.
     let run: Run = unsafe { std::mem::transmute(task.run as usize) };
     let argument = Argument {
@@ -144,22 +231,45 @@ fn run_task(
     if let Err(text) = caught {
         output.fail(&text);
     }
-    output.sent
+    output.sent.map(|()| true)
+}
+
+/// A function that captures nothing, out of nothing.
+///
+/// # Safety
+/// A value of `F` exists somewhere.
+pub(super) unsafe fn conjure<F: Copy>() -> F {
+    const { assert!(size_of::<F>() == 0, "a task's function must capture nothing") };
+    // SAFETY: a type of size zero of which there is a value, by the caller's word, and which is `Copy`.
+    unsafe { std::mem::zeroed() }
 }
 
 /// Runs the captureless `F` on each of the argument's `T`s.
 ///
 /// # Safety
-/// The argument is `T`s; `F` has size zero and a value of it exists.
+/// The argument is `T`s; a value of `F` exists.
 pub(crate) unsafe fn run_map<F, T, R>(_: u64, argument: Argument, output: &mut Output<'_>)
 where
     F: Fn(T) -> R + Copy,
     T: Pod,
     R: Pod,
 {
-    const { assert!(size_of::<F>() == 0) };
-    // SAFETY: a type of size zero of which there is a value, by the caller's word, and which is `Copy`.
-    let f: F = unsafe { std::mem::zeroed() };
+    // SAFETY: the caller's word.
+    unsafe { run_each(argument, output, conjure::<F>()) }
+}
+
+/// Runs `f` on each of the argument's `T`s.
+///
+/// # Safety
+/// The argument is `T`s.
+pub(super) unsafe fn run_each<T, R>(
+    argument: Argument,
+    output: &mut Output<'_>,
+    mut f: impl FnMut(T) -> R,
+) where
+    T: Pod,
+    R: Pod,
+{
     let count = argument.length / size_of::<T>();
     let input = argument.start.cast::<T>();
     output.in_place(count * size_of::<R>(), |place| {
@@ -175,14 +285,13 @@ where
 /// Runs the captureless `F` on the argument's bytes.
 ///
 /// # Safety
-/// `F` has size zero and a value of it exists.
+/// A value of `F` exists.
 pub(crate) unsafe fn run_bytes<F>(_: u64, argument: Argument, output: &mut Output<'_>)
 where
     F: Fn(&[u8]) -> Vec<u8> + Copy,
 {
-    const { assert!(size_of::<F>() == 0) };
-    // SAFETY: as in `run_map`.
-    let f: F = unsafe { std::mem::zeroed() };
+    // SAFETY: the caller's word.
+    let f = unsafe { conjure::<F>() };
     let mut bytes = vec![0; argument.length];
     // SAFETY: `length` bytes lie there.
     unsafe { argument.start.copy_to_nonoverlapping(bytes.as_mut_ptr(), argument.length) };

@@ -41,6 +41,8 @@
 //! Nothing happens to the children, unless [`ProcessBuilder::kill_with_parent`] asked for it.
 
 mod report;
+pub(crate) mod roster;
+pub(crate) mod server;
 mod waitable;
 
 use crate::error::{Error, ErrorKind, Result};
