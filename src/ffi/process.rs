@@ -292,7 +292,7 @@ pub unsafe extern "C" fn mpshm_segment_inherited(
 
 /// Waits for the child to end, at most `timeout_ns`; `*status`, unless that is NULL, gets its exit
 /// code, −N when signal N killed it, or MPSHM_STATUS_UNKNOWN. Again and again.
-/// Errors: ETIMEDOUT (it runs), EFORKED, EINTERRUPTED (within 20 ms).
+/// Errors: ETIMEDOUT (it runs), EFORKED, EINTERRUPTED (within 80 ms).
 #[unsafe(no_mangle)]
 #[must_use]
 pub unsafe extern "C" fn mpshm_process_join(

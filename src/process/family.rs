@@ -121,7 +121,7 @@ impl Parent {
     /// looks.
     ///
     /// # Errors
-    /// `Interrupted` by a [`Canceller`](crate::Canceller), within 20 ms; `System` if this process closed
+    /// `Interrupted` by a [`Canceller`](crate::Canceller), within 80 ms; `System` if this process closed
     /// the descriptor behind the library's back.
     pub fn wait_death(&self, deadline: impl Into<Deadline>) -> Result<bool> {
         sleep_until_readable(self.as_fd(), deadline.into())

@@ -68,8 +68,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A sleep that a canceller may end looks this often whether it did, in nanoseconds: nothing but the end
-/// of the process wakes who sleeps on a descriptor. 50 looks a second are 0.02 % of a processor.
-const CANCEL_SLICE: u64 = 20_000_000;
+/// of the process wakes who sleeps on a descriptor. 12 looks a second are 0.05 % of a processor.
+const CANCEL_SLICE: u64 = 80_000_000;
 /// The exit code of a child whose closure panicked; that of a Rust program whose `main` did.
 const PANICKED: i32 = 101;
 
