@@ -469,7 +469,7 @@ fn standard_descriptors_may_have_standard_numbers() {
 }
 
 fn a_session_or_a_group_of_its_own() {
-    // SAFETY, here and below: no pointers.
+    // SAFETY: no pointers.
     let own = || unsafe { (libc::getpid(), libc::getsid(0), libc::getpgrp()) };
     let (_, session, group) = own();
     let ids = |(pid, session, group)| format!("{} {}", session == pid, group == pid);

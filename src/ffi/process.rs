@@ -34,7 +34,7 @@ pub const MPSHM_PROCESS_NO_DAEMON: u64 = 4;
 pub const MPSHM_PROCESS_NEW_SESSION: u64 = 8;
 
 /// The status of a child that somebody else has reaped.
-pub const MPSHM_STATUS_UNKNOWN: c_int = c_int::MIN;
+pub const MPSHM_STATUS_UNKNOWN: c_int = -2147483647 - 1;
 
 /// How a process is made. Set by mpshm_process_options_init(), then changed.
 #[derive(Clone, Copy)]
@@ -124,6 +124,9 @@ unsafe fn builder(options: *const mpshm_process_options_t) -> Result<ProcessBuil
         | MPSHM_PROCESS_NO_DAEMON
         | MPSHM_PROCESS_NEW_SESSION;
     check_flags(options.flags, known)?;
+    if options.reserved != 0 {
+        return Err(invalid(format!("reserved is {}, 0 is expected", options.reserved)));
+    }
     let has = |flag| options.flags & flag != 0;
     let mut builder = Process::builder()
         .kill_with_parent(has(MPSHM_PROCESS_KILL_WITH_PARENT))

@@ -86,7 +86,16 @@ const PANICKED: i32 = 101;
 /// nothing waits at the end of the program. One that ended is reaped then and there; one that has
 /// not is remembered, and reaped by the next spawn, join or drop in this process that comes after
 /// its end, so that zombies do not pile up. A process made with [`ProcessBuilder::daemon`] is
-/// killed and reaped instead.
+/// killed and reaped instead. There is no other way to close a handle, and so none to use a closed
+/// one:
+///
+/// ```compile_fail,E0382
+/// let child = mpshm::Process::spawn(|| 0).unwrap();
+/// drop(child);
+/// let status = child.join();
+/// ```
+///
+/// What lives, also without a handle, is in [`active_children`].
 ///
 /// # Several threads, output, the end of a child
 /// The child goes on with one thread: the copy of the caller. A lock that **another** thread held
