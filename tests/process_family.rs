@@ -463,8 +463,12 @@ fn a_join_is_cancelled_by_another_thread_and_by_a_signal_handler() {
     }
     let error = canceller.run(|| child.join()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted);
+    // Stopped, it has not ended of the first signal before the wait looks.
+    child.signal(libc::SIGSTOP).unwrap();
+    until("it stops", LONG, || state_of(child.pid()) == Some('T'));
     let error = canceller.run(|| child.terminate_then_kill(LONG)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted);
+    child.signal(libc::SIGCONT).unwrap();
     assert_eq!(child.join().unwrap().code(), Some(-15));
 }
 

@@ -39,6 +39,7 @@ const TYPES: &[(&str, bool, bool)] = table![
     "Mutex": Mutex<u64>,
     "MutexGuard": MutexGuard<'static, u64>,
     "Once": Once,
+    "Parent": Parent,
     "Permit": Permit<'static>,
     "Pool": Pool,
     "Process": Process,

@@ -278,6 +278,7 @@ unsafe extern "C" {
     fn ftrylockfile(stream: *mut libc::FILE) -> c_int;
     fn funlockfile(stream: *mut libc::FILE);
     fn __fpurge(stream: *mut libc::FILE);
+    fn __fpending(stream: *mut libc::FILE) -> usize;
 }
 
 /// Which C streams were flushed.
@@ -312,8 +313,12 @@ pub(crate) fn flush_c_streams(most: Flushed) -> Flushed {
 pub(crate) fn forget_c_output() {
     // SAFETY: the child has one thread, so nobody else is at these streams.
     unsafe {
-        __fpurge(stdout);
-        __fpurge(stderr);
+        // Mostly there is nothing: not to write there saves the child the copy of a page.
+        for stream in [stdout, stderr] {
+            if __fpending(stream) > 0 {
+                __fpurge(stream);
+            }
+        }
     }
 }
 

@@ -62,6 +62,7 @@ pub(crate) use report::catch as catch_panic;
 pub use setup::Stdio;
 pub use status::ExitStatus;
 use status::Word;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -140,7 +141,8 @@ struct Child {
     generation: u32,
     /// A [`Word`], 0 until the child is known to have ended. Set once, before the child is reaped.
     status: AtomicU32,
-    report: Report,
+    /// Handed on by `drop`.
+    report: ManuallyDrop<Report>,
     daemon: bool,
 }
 
@@ -177,6 +179,7 @@ impl Process {
     ) -> Result<Self> {
         let handle = |fd, Word(status)| {
             let status = AtomicU32::new(status);
+            let report = ManuallyDrop::new(report);
             let child = Arc::new(Child { pid, name, fd, generation, status, report, daemon });
             if child.known_status().is_none() {
                 children::add(&child);
@@ -263,22 +266,26 @@ impl Process {
     /// ```
     pub fn join_timeout(&self, deadline: impl Into<Deadline>) -> Result<Option<ExitStatus>> {
         let deadline = deadline.into();
+        self.child.check_parent()?;
+        // Who is going to wait anyway looks when the descriptor says that there is something to see.
+        let mut waits = self.child.known_status().is_none() && !cancel::is_cancelled();
         loop {
+            if waits && !deadline.has_passed() && !sleep_until_readable(self.as_fd(), deadline)? {
+                return self.exit_status();
+            }
             if let Some(status) = self.exit_status()? {
                 children::reap_abandoned();
                 return Ok(Some(status));
             }
-            if !sleep_until_readable(self.as_fd(), deadline)? {
-                return self.exit_status();
+            if deadline.has_passed() {
+                return Ok(None);
             }
-            if self.exit_status()?.is_none() {
+            if waits {
                 // Ended, but a tracer of another process has not let it go yet: nothing to sleep
                 // on tells of that.
-                if deadline.has_passed() {
-                    return Ok(None);
-                }
                 std::thread::sleep(Duration::from_millis(1));
             }
+            waits = true;
         }
     }
 
@@ -466,6 +473,17 @@ impl Child {
             ErrorKind::Forked,
             format!("{self} is a child of the process that made the handle, not of this one"),
         ))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // SAFETY: taken once, here, and not used again.
+        let report = unsafe { ManuallyDrop::take(&mut self.report) };
+        // Who knows the status knows that nobody writes there any more.
+        if self.generation == fork::generation() && self.known_status().is_some() {
+            report.recycle();
+        }
     }
 }
 
