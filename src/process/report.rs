@@ -483,6 +483,33 @@ mod tests {
     }
 
     #[test]
+    fn pages_are_used_again_but_not_written_ones_nor_those_of_the_process_that_was_forked() {
+        let _alone = crate::os::alone();
+        let start = |report: &Report| std::ptr::from_ref(report.shape()) as usize;
+        let first = Report::new().unwrap();
+        let place = start(&first);
+        first.recycle();
+        let again = Report::new().unwrap();
+        assert_eq!(start(&again), place);
+        again.recycle();
+        let os::Side::Parent(pid) = os::fork().unwrap() else {
+            // Not the pages that its parent is going to use for a child of its own.
+            let own = Report::new().unwrap();
+            own.conclude(&"of the child");
+            os::exit_at_once(0);
+        };
+        let fd = os::open_pidfd(pid).unwrap().unwrap();
+        let far = std::time::Duration::from_secs(60).into();
+        assert!(os::wait_readable(std::os::fd::AsFd::as_fd(&fd), far).unwrap());
+        os::reap(std::os::fd::AsFd::as_fd(&fd));
+        let again = Report::new().unwrap();
+        assert_eq!((start(&again), again.message(false)), (place, None));
+        again.conclude(&"written");
+        again.recycle();
+        assert_eq!(Report::new().unwrap().message(false), None);
+    }
+
+    #[test]
     fn a_message_too_long_is_cut_between_characters_and_marked() {
         let report = Report::new().unwrap();
         report.conclude(&"é".repeat(TEXT));

@@ -10,7 +10,6 @@ mod pool_map;
 mod repair;
 mod spawn;
 mod spsc;
-
 mod system_calls;
 pub mod wake;
 
