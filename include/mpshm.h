@@ -287,13 +287,27 @@
 // 65536, and never more than at first. Without it anybody gives back, and what the dead took stays taken.
 #define MPSHM_SEMAPHORE_OWNED 1
 
+// What has no number of its own here: the default of standard descriptors and of the process group.
+#define MPSHM_INHERIT -1
+
+// A standard descriptor out of which nothing comes, and what goes in is lost.
+#define MPSHM_NULL_DEVICE -2
+
 // The child is killed when the thread that forked it ends.
 #define MPSHM_PROCESS_KILL_WITH_PARENT 1
 
 // Closing the handle kills the child, and reaps it.
 #define MPSHM_PROCESS_DAEMON 2
 
+// Closing the handle leaves the child alone, also where this process is a daemon itself: what a daemon forks
+// is one, too, unless this says otherwise.
+#define MPSHM_PROCESS_NO_DAEMON 4
 
+// The child leads a session of its own, without a terminal.
+#define MPSHM_PROCESS_NEW_SESSION 8
+
+// The status of a child that somebody else has reaped.
+#define MPSHM_STATUS_UNKNOWN (-2147483647 - 1)
 
 // An mpshm_event_t: it is set, or was since the call began.
 #define MPSHM_WAITABLE_EVENT 1
@@ -532,6 +546,14 @@ typedef struct mpshm_semaphore_options_t {
   uint64_t bound;
 } mpshm_semaphore_options_t;
 
+// A segment to be handed over to a program.
+typedef struct mpshm_process_segment_t {
+  // 1 to 100 bytes without ':', ',' and control characters.
+  const char *label;
+  // The segment; it may be closed when the program runs.
+  const struct mpshm_segment_t *segment;
+} mpshm_process_segment_t;
+
 // How a process is made. Set by mpshm_process_options_init(), then changed.
 typedef struct mpshm_process_options_t {
   // Bytes of this struct, as mpshm_process_options_init() sets it.
@@ -540,6 +562,28 @@ typedef struct mpshm_process_options_t {
   uint64_t flags;
   // A name, or NULL for `Process-N`.
   const char *name;
+  // The processors it may run on, counted from 0; NULL for this process's.
+  const uint32_t *cpus;
+  // How many these are.
+  size_t cpu_count;
+  // Added to its niceness: 1 or more to get less of a busy processor, below 0 (a privilege) for more.
+  int nice;
+  // A process group that it joins, 0 for a new one that it leads, or MPSHM_INHERIT.
+  int group;
+  // Its standard input: a descriptor, which stays the caller's, MPSHM_INHERIT or MPSHM_NULL_DEVICE.
+  int stdin_fd;
+  // Its standard output.
+  int stdout_fd;
+  // Its standard error.
+  int stderr_fd;
+  // 0.
+  uint32_t reserved;
+  // mpshm_process_exec() only: variables to set in the environment, `NAME=VALUE`, a NULL at the end; or NULL.
+  const char *const *environment;
+  // mpshm_process_exec() only: segments that the program opens by mpshm_segment_inherited(); or NULL.
+  const struct mpshm_process_segment_t *segments;
+  // How many these are.
+  size_t segment_count;
 } mpshm_process_options_t;
 
 // What a child runs; what it returns is the exit code (its lowest 8 bits).
@@ -1735,18 +1779,58 @@ MPSHM_MUST_USE int mpshm_latch_count(const struct mpshm_latch_t *latch, uint64_t
 MPSHM_MUST_USE int mpshm_process_options_init(struct mpshm_process_options_t *options);
 
 // Forks a child that calls `function(context)` and exits with what that returns, without running the
-// parent's atexit handlers; output buffers are flushed on both sides. `options` may be NULL.
-// Errors: EINVAL, ELIMIT, ENOSPACE.
+// parent's atexit handlers; output buffers are flushed on both sides. `options` may be NULL. What the options
+// ask for has been done when this returns, or is its error, and then there is no child.
+// Errors: EINVAL, EPERM, ELIMIT, ENOSPACE, EINTERRUPTED.
 MPSHM_MUST_USE
 int mpshm_process_spawn(mpshm_process_fn function,
                         void *context,
                         const struct mpshm_process_options_t *options,
                         struct mpshm_process_t **process);
 
+// Forks a child that executes `program`: a path or, without a slash, looked for in PATH. `arguments` are what
+// follows its name, a NULL at the end; they and `options` may be NULL. It gets the standard descriptors, the
+// segments of the options, and no other descriptor; what the options ask for has been done, and the program runs,
+// when this returns.
+// Errors: ENOTFOUND (no such program), EPERM, EINVAL, EEXISTS (two segments of a label), ELIMIT, ENOSPACE,
+// ESYSTEM (it cannot be executed), EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_process_exec(const char *program,
+                       const char *const *arguments,
+                       const struct mpshm_process_options_t *options,
+                       struct mpshm_process_t **process);
+
+// Attaches to the segment that the process which executed this program handed over as `label`, in the options of
+// mpshm_process_exec(). Errors: ENOTFOUND, EINVAL, EVERSION.
+MPSHM_MUST_USE
+int mpshm_segment_inherited(const char *label,
+                            struct mpshm_segment_t **segment);
+
 // Waits for the child to end, at most `timeout_ns`; `*status`, unless that is NULL, gets its exit
 // code, −N when signal N killed it, or MPSHM_STATUS_UNKNOWN. Again and again.
-// Errors: ETIMEDOUT (it runs), EFORKED.
+// Errors: ETIMEDOUT (it runs), EFORKED, EINTERRUPTED (within 80 ms).
 MPSHM_MUST_USE int mpshm_process_join(const struct mpshm_process_t *process, int64_t timeout_ns, int *status);
+
+// Sends SIGTERM, SIGKILL if the child has not ended `grace_ns` later, and waits until it has; `*status` as in
+// mpshm_process_join(). Errors: EFORKED, EINTERRUPTED.
+MPSHM_MUST_USE
+int mpshm_process_terminate_then_kill(const struct mpshm_process_t *process,
+                                      int64_t grace_ns,
+                                      int *status);
+
+// Whether the signal that ended the child left a core. Errors: EFORKED.
+MPSHM_MUST_USE int mpshm_process_core_dumped(const struct mpshm_process_t *process, bool *dumped);
+
+// Whether closing the handle kills the child.
+MPSHM_MUST_USE int mpshm_process_is_daemon(const struct mpshm_process_t *process, bool *daemon);
+
+// Copies the child's name, cut to `size` bytes with its NUL; `*length`, unless that is NULL, gets the bytes that
+// the whole name needs, its NUL included. `buffer` may be NULL when `size` is 0.
+MPSHM_MUST_USE
+int mpshm_process_name(const struct mpshm_process_t *process,
+                       char *buffer,
+                       size_t size,
+                       size_t *length);
 
 // Whether the child runs; a stopped one does.
 MPSHM_MUST_USE int mpshm_process_is_alive(const struct mpshm_process_t *process, bool *alive);
@@ -1760,6 +1844,9 @@ MPSHM_MUST_USE int mpshm_process_kill(const struct mpshm_process_t *process);
 // Sends SIGTERM.
 MPSHM_MUST_USE int mpshm_process_terminate(const struct mpshm_process_t *process);
 
+// Sends SIGINT, as Ctrl-C does.
+MPSHM_MUST_USE int mpshm_process_interrupt(const struct mpshm_process_t *process);
+
 // The child's process id.
 MPSHM_MUST_USE int mpshm_process_pid(const struct mpshm_process_t *process, int32_t *pid);
 
@@ -1768,6 +1855,39 @@ MPSHM_MUST_USE int mpshm_process_fd(const struct mpshm_process_t *process, int *
 
 // Closes the handle; NULL is a no-op. A child that runs goes on (MPSHM_PROCESS_DAEMON: is killed).
 void mpshm_process_close(struct mpshm_process_t *process);
+
+// The children of this process that have not ended, made by mpshm_process_spawn() or _exec(); those that have
+// are reaped. `*count` gets their number, `handles` a further handle on each, up to `room`, which are to be
+// closed; that does nothing to the child. `handles` may be NULL when `room` is 0.
+MPSHM_MUST_USE int mpshm_active_children(struct mpshm_process_t **handles, size_t room, size_t *count);
+
+// Copies this process's name as mpshm_process_name() does: `MainProcess` in what no mpshm_process_spawn() made.
+MPSHM_MUST_USE
+int mpshm_current_name(char *buffer,
+                       size_t size,
+                       size_t *length);
+
+// Whether this process was made by mpshm_process_spawn().
+bool mpshm_current_is_child(void);
+
+// Whether closing the parent's handle kills this process.
+bool mpshm_current_is_daemon(void);
+
+// The process id that the parent had when it made this process. Errors, here and below: ENOTFOUND in what no
+// mpshm_process_spawn() made.
+MPSHM_MUST_USE int mpshm_parent_pid(int32_t *pid);
+
+// Copies the parent's name as mpshm_process_name() does.
+MPSHM_MUST_USE int mpshm_parent_name(char *buffer, size_t size, size_t *length);
+
+// Whether the parent has not ended; a stopped one has not, a zombie has.
+MPSHM_MUST_USE int mpshm_parent_is_alive(bool *alive);
+
+// Waits until the parent has ended, at most `timeout_ns`. Errors: ETIMEDOUT (it lives), EINTERRUPTED.
+MPSHM_MUST_USE int mpshm_parent_wait_death(int64_t timeout_ns);
+
+// A descriptor that becomes readable when the parent ends, for poll(2). It stays the library's.
+MPSHM_MUST_USE int mpshm_parent_fd(int *fd);
 
 // How many processors this process may use: affinity and control group.
 uint32_t mpshm_cpu_count(void);

@@ -155,6 +155,11 @@ impl Error {
         Self { kind, errno, message: format!("{doing}: {reason}").into_boxed_str() }
     }
 
+    /// The same error, with what failed because of it before its sentence.
+    pub(crate) fn because(self, doing: impl fmt::Display) -> Self {
+        Self { message: format!("{doing}: {}", self.message).into_boxed_str(), ..self }
+    }
+
     /// [`Error::from_errno`] with this thread's `errno`.
     pub(crate) fn last_os(doing: impl fmt::Display) -> Self {
         let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);

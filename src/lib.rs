@@ -37,7 +37,10 @@ pub use error::{Error, ErrorKind, Result};
 pub use layout::plain::{Pod, TypeTag, Zeroable};
 pub use os::clock::Deadline;
 pub use pool::{FnPool, Imap, MapTask, Pool, PoolBuilder, Task, TaskError, WorkerStats};
-pub use process::{ExitStatus, Process, ProcessBuilder, cpu_count};
+pub use process::{
+    Current, ExitStatus, Parent, Process, ProcessBuilder, Stdio, active_children, cpu_count,
+    current, parent,
+};
 pub use queue::{
     Audit, Both, Claim, Consumer, Counters, Delivery, Item, Iter, MayPop, MayPush, PopError, Pops,
     Producer, PushError, Pushes, Queue, QueueOptions, Readable, Reservation, Ring, RingClaim,

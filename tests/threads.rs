@@ -43,6 +43,7 @@ const TYPES: &[(&str, bool, bool)] = table![
     "Newer": Newer,
     "Once": Once,
     "Participant": Participant,
+    "Parent": Parent,
     "Permit": Permit<'static>,
     "Pool": Pool,
     "Process": Process,

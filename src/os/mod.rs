@@ -3,6 +3,7 @@
 //! One small file per subject, one function per system call or per small fixed sequence of them.
 
 pub(crate) mod barrier;
+pub(crate) mod child;
 pub(crate) mod children;
 pub(crate) mod clock;
 pub(crate) mod copy;
@@ -24,7 +25,7 @@ pub(crate) mod socket;
 /// A forked child has what other threads' tests had mapped at that moment: tests that fork, and those that this would
 /// disturb, run one at a time.
 #[cfg(test)]
-fn alone() -> std::sync::MutexGuard<'static, ()> {
+pub(crate) fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
-pub(crate) use libc::{SIGABRT, SIGINT, SIGKILL, SIGTERM};
+pub(crate) use libc::{EINVAL, SIGABRT, SIGINT, SIGKILL, SIGTERM};
 
 /// Whether there is a signal of this number; 0 stands for none and is allowed.
 pub(crate) fn is_signal(number: i32) -> bool {
@@ -20,6 +20,8 @@ pub(crate) enum Ended {
     Exited(i32),
     /// A signal killed it.
     Signaled(i32),
+    /// A signal killed it, and it left a core.
+    Dumped(i32),
 }
 
 /// What a look at a child without waiting shows.
@@ -170,6 +172,7 @@ fn wait_id(kind: libc::idtype_t, id: libc::id_t, options: c_int) -> Look {
     match (pid, info.si_code) {
         (0, _) => Look::Alive,
         (_, libc::CLD_EXITED) => Look::Ended(Ended::Exited(status)),
+        (_, libc::CLD_DUMPED) => Look::Ended(Ended::Dumped(status)),
         _ => Look::Ended(Ended::Signaled(status)),
     }
 }
@@ -186,6 +189,10 @@ pub(crate) fn wait_readable(fd: BorrowedFd<'_>, deadline: Deadline) -> Result<bo
             0 => {}
             -1 if last_errno() == libc::EINTR => {}
             -1 => return Err(Error::last_os("cannot wait for a process")),
+            _ if poll.revents & libc::POLLNVAL != 0 => {
+                let doing = "cannot wait for a process: its descriptor was closed";
+                return Err(Error::from_errno(libc::EBADF, doing));
+            }
             _ => return Ok(true),
         }
     }
@@ -271,6 +278,7 @@ unsafe extern "C" {
     fn ftrylockfile(stream: *mut libc::FILE) -> c_int;
     fn funlockfile(stream: *mut libc::FILE);
     fn __fpurge(stream: *mut libc::FILE);
+    fn __fpending(stream: *mut libc::FILE) -> usize;
 }
 
 /// Which C streams were flushed.
@@ -305,8 +313,12 @@ pub(crate) fn flush_c_streams(most: Flushed) -> Flushed {
 pub(crate) fn forget_c_output() {
     // SAFETY: the child has one thread, so nobody else is at these streams.
     unsafe {
-        __fpurge(stdout);
-        __fpurge(stderr);
+        // Mostly there is nothing: not to write there saves the child the copy of a page.
+        for stream in [stdout, stderr] {
+            if __fpending(stream) > 0 {
+                __fpurge(stream);
+            }
+        }
     }
 }
 

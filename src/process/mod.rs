@@ -40,219 +40,42 @@
 //! # The end of the parent
 //! Nothing happens to the children, unless [`ProcessBuilder::kill_with_parent`] asked for it.
 
+mod builder;
+mod children;
+mod exec;
+mod family;
 mod report;
 pub(crate) mod roster;
 pub(crate) mod server;
+mod setup;
+mod status;
 mod waitable;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::clock::Deadline;
-use crate::os::process::{self as os, Ended, Flushed, Look, Side};
+use crate::os::process::{self as os, Look};
 use crate::os::{fork, liveness};
 use crate::wait::cancel;
+pub use builder::ProcessBuilder;
+pub use children::active_children;
+pub(crate) use family::parent_fd;
+pub use family::{Current, Parent, current, parent};
+use report::Report;
 pub(crate) use report::catch as catch_panic;
-use report::{Context, Report};
-use std::io::{self, Write};
+pub use setup::Stdio;
+pub use status::ExitStatus;
+use status::Word;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+/// A sleep that a canceller may end looks this often whether it did, in nanoseconds: nothing but the end
+/// of the process wakes who sleeps on a descriptor. 12 looks a second are 0.05 % of a processor.
+const CANCEL_SLICE: u64 = 80_000_000;
 /// The exit code of a child whose closure panicked; that of a Rust program whose `main` did.
 const PANICKED: i32 = 101;
-
-/// How a process ended.
-///
-/// ```
-/// use mpshm::ExitStatus;
-/// assert_eq!(ExitStatus::Exited(3).code(), Some(3));
-/// assert_eq!(ExitStatus::Signaled(9).code(), Some(-9));
-/// assert_eq!(ExitStatus::Unknown.code(), None);
-/// assert!(ExitStatus::Exited(0).success());
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ExitStatus {
-    /// It ended by itself, with this code from 0 to 255.
-    Exited(i32),
-    /// The signal of this number killed it.
-    Signaled(i32),
-    /// It has ended, but nobody can know any more how: other code of this process reaped it, or
-    /// `SIGCHLD` is ignored, which makes the kernel throw the status away.
-    Unknown,
-}
-
-impl ExitStatus {
-    /// The code in Python's convention: 0 to 255, or −N for signal N; none for `Unknown`.
-    #[must_use]
-    pub fn code(self) -> Option<i32> {
-        match self {
-            Self::Exited(code) => Some(code),
-            Self::Signaled(signal) => Some(-signal),
-            Self::Unknown => None,
-        }
-    }
-
-    /// Whether it is known to have ended with code 0.
-    #[must_use]
-    pub fn success(self) -> bool {
-        self == Self::Exited(0)
-    }
-
-    /// As one word; never 0, which is for "not known to have ended".
-    fn to_word(self) -> u32 {
-        match self {
-            Self::Exited(code) => 0x100 | code as u32 & 0xff,
-            Self::Signaled(signal) => 0x200 | signal as u32 & 0xff,
-            Self::Unknown => 0x300,
-        }
-    }
-
-    fn from_word(word: u32) -> Option<Self> {
-        let low = (word & 0xff) as i32;
-        match word >> 8 {
-            1 => Some(Self::Exited(low)),
-            2 => Some(Self::Signaled(low)),
-            3 => Some(Self::Unknown),
-            _ => None,
-        }
-    }
-}
-
-impl std::fmt::Display for ExitStatus {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Exited(code) => write!(f, "exit code {code}"),
-            Self::Signaled(signal) => write!(f, "killed by signal {signal}"),
-            Self::Unknown => f.write_str("unknown exit status"),
-        }
-    }
-}
-
-/// What a new process is to be like; made by [`Process::builder`].
-#[derive(Clone, Debug, Default)]
-#[must_use = "nothing runs before `spawn`"]
-pub struct ProcessBuilder {
-    name: Option<String>,
-    kill_with_parent: bool,
-    daemon: bool,
-}
-
-impl ProcessBuilder {
-    /// Its name, for people. Default: `Process-N`, counted in each process; `Process-2:1` is the
-    /// first one made by the second.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Whether the kernel kills it (`SIGKILL`) when its parent dies, however that happens.
-    /// Default: no, as in Python.
-    ///
-    /// The kernel goes by the **thread** that spawns: when that one ends, the child is killed,
-    /// though the parent's other threads go on. Spawn such children from the main thread, or from
-    /// one that lives as long. Whether the parent died before the child could ask for this is
-    /// checked. Not effective for a child that gains privileges by `exec`.
-    pub fn kill_with_parent(mut self, yes: bool) -> Self {
-        self.kill_with_parent = yes;
-        self
-    }
-
-    /// Whether dropping the handle kills the process (`SIGKILL`) and reaps it. Default: no, and it
-    /// goes on without a handle; see [`Process`].
-    pub fn daemon(mut self, yes: bool) -> Self {
-        self.daemon = yes;
-        self
-    }
-
-    /// Forks, and runs `f` in the child, whose exit code is the lowest 8 bits of what `f` returns,
-    /// or 101 if it panics. See the notes on threads, output and the end of a child at
-    /// [`Process`].
-    ///
-    /// Waits only for the locks named there. Also reaps children whose handles were dropped.
-    ///
-    /// # Errors
-    /// `Limit` or `NoSpace` when there are no more processes, descriptors or memory to be had; no
-    /// child is left then.
-    pub fn spawn<F>(self, f: F) -> Result<Process>
-    where
-        F: FnOnce() -> i32,
-    {
-        reap_abandoned();
-        report::install_hook();
-        let (path, name) = identity(self.name);
-        let because = |error: Error| {
-            Error::from_errno(error.errno(), format_args!("cannot start process '{name}'"))
-        };
-        let report = Report::new().map_err(because)?;
-        let generation = fork::generation();
-        let parent = os::own_pid();
-        // Keeps a place for the child's pidfd, and shows that the kernel knows them.
-        let place = os::open_pidfd(parent).map_err(because)?;
-
-        // The order is stated in the module docs. Both locks are this thread's on either side of
-        // the fork, for a child's first thread is the copy of the one that forked.
-        let mut out = io::stdout().lock();
-        let _ = out.flush();
-        let err = io::stderr().lock();
-        let flushed = os::flush_c_streams(Flushed::All);
-        let side = os::fork();
-        drop((err, out, place));
-        match side.map_err(because)? {
-            Side::Parent(pid) => Process::adopt(pid, name, report, generation, self.daemon),
-            Side::Child => {
-                os::forget_c_output();
-                if self.kill_with_parent {
-                    os::die_with_parent(parent);
-                }
-                let context = Context::new(&report, &name, &path);
-                run_child(&context, flushed, f)
-            }
-        }
-    }
-}
-
-/// Runs the closure and ends the process. Nothing before the closure allocates or locks.
-fn run_child<F: FnOnce() -> i32>(context: &Context<'_>, flushed: Flushed, f: F) -> ! {
-    /// Ends the process even if something below unwinds.
-    struct EndHere;
-    impl Drop for EndHere {
-        fn drop(&mut self) {
-            os::exit_at_once(PANICKED);
-        }
-    }
-    let _end = EndHere;
-    SPAWNED.store(0, Ordering::Relaxed);
-    cancel::begin_in_child();
-    // SAFETY: this call does not return, so all that lives in its callers stays until the end.
-    unsafe { context.enter() };
-    let code = match std::panic::catch_unwind(AssertUnwindSafe(f)) {
-        Ok(code) => code,
-        Err(payload) => {
-            context.report.conclude(&*payload);
-            // Its destructor is the user's, and may panic.
-            std::mem::forget(payload);
-            PANICKED
-        }
-    };
-    let _ = io::stdout().flush();
-    os::flush_c_streams(flushed);
-    os::exit_at_once(code & 0xff)
-}
-
-/// How many processes this one has spawned.
-static SPAWNED: AtomicU32 = AtomicU32::new(0);
-
-/// The new child's path of numbers, and its name.
-fn identity(name: Option<String>) -> (String, String) {
-    let number = SPAWNED.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-    let path = match report::context() {
-        Some(context) => format!("{}:{number}", context.path),
-        None => number.to_string(),
-    };
-    let name = name.unwrap_or_else(|| format!("Process-{path}"));
-    (path, name)
-}
 
 /// A child process that runs, or ran, a closure.
 ///
@@ -267,7 +90,16 @@ fn identity(name: Option<String>) -> (String, String) {
 /// nothing waits at the end of the program. One that ended is reaped then and there; one that has
 /// not is remembered, and reaped by the next spawn, join or drop in this process that comes after
 /// its end, so that zombies do not pile up. A process made with [`ProcessBuilder::daemon`] is
-/// killed and reaped instead.
+/// killed and reaped instead. There is no other way to close a handle, and so none to use a closed
+/// one:
+///
+/// ```compile_fail,E0382
+/// let child = mpshm::Process::spawn(|| 0).unwrap();
+/// drop(child);
+/// let status = child.join();
+/// ```
+///
+/// What lives, also without a handle, is in [`active_children`].
 ///
 /// # Several threads, output, the end of a child
 /// The child goes on with one thread: the copy of the caller. A lock that **another** thread held
@@ -296,16 +128,24 @@ fn identity(name: Option<String>) -> (String, String) {
 /// ```
 #[derive(Debug)]
 pub struct Process {
+    child: Arc<Child>,
+    /// The handle that the spawn returned, not a further one.
+    first: bool,
+}
+
+/// What all handles of a child share.
+#[derive(Debug)]
+struct Child {
     pid: i32,
     name: String,
     /// The child's pidfd, or a readable descriptor in its place if it was gone too soon.
-    /// Closed, or handed on, by `drop`.
-    fd: ManuallyDrop<OwnedFd>,
+    fd: OwnedFd,
     /// The process generation of the parent.
     generation: u32,
-    /// An [`ExitStatus`] as a word, 0 until it is known. Set once, before the child is reaped.
+    /// A [`Word`], 0 until the child is known to have ended. Set once, before the child is reaped.
     status: AtomicU32,
-    report: Report,
+    /// Handed on by `drop`.
+    report: ManuallyDrop<Report>,
     daemon: bool,
 }
 
@@ -340,15 +180,20 @@ impl Process {
         generation: u32,
         daemon: bool,
     ) -> Result<Self> {
-        let handle = |fd, status| {
-            let (fd, status) = (ManuallyDrop::new(fd), AtomicU32::new(status));
-            Ok(Self { pid, name, fd, generation, status, report, daemon })
+        let handle = |fd, Word(status)| {
+            let status = AtomicU32::new(status);
+            let report = ManuallyDrop::new(report);
+            let child = Arc::new(Child { pid, name, fd, generation, status, report, daemon });
+            if child.known_status().is_none() {
+                children::add(&child);
+            }
+            Ok(Self { child, first: true })
         };
         // Until it is reaped, the id can be nobody else's. Others may reap it, and an ignored
         // SIGCHLD does so: then there is none of that id, or one that is no child of ours.
         match os::open_pidfd(pid) {
-            Ok(Some(fd)) if os::look(fd.as_fd()) != Look::NotOurs => handle(fd, 0),
-            Ok(_) => handle(os::open_readable()?, ExitStatus::Unknown.to_word()),
+            Ok(Some(fd)) if os::look(fd.as_fd()) != Look::NotOurs => handle(fd, Word(0)),
+            Ok(_) => handle(os::open_readable()?, Word::UNKNOWN),
             Err(error) => {
                 os::kill_unopened(pid);
                 Err(error)
@@ -360,20 +205,38 @@ impl Process {
     /// methods here, which cannot hit another.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.pid as u32
+        self.child.pid()
     }
 
     /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.child.name
+    }
+
+    /// Whether dropping the handle kills it. Fixed when it is spawned.
+    ///
+    /// ```standalone_crate
+    /// use mpshm::{Process, current};
+    /// // What a daemon spawns is a daemon, unless told otherwise.
+    /// let child = Process::builder().daemon(true).spawn(|| {
+    ///     let inner = Process::spawn(|| i32::from(current().is_daemon())).unwrap();
+    ///     i32::from(inner.is_daemon() && inner.join().unwrap().code() == Some(1))
+    /// })?;
+    /// assert!(child.is_daemon() && child.join()?.code() == Some(1));
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_daemon(&self) -> bool {
+        self.child.daemon
     }
 
     /// Waits until the process has ended. May be called again, and by several threads at once:
     /// all get the same answer. A stopped process has not ended.
     ///
     /// # Errors
-    /// `Forked` in any process but the parent.
+    /// `Forked` in any process but the parent; `Interrupted` by a [`Canceller`](crate::Canceller), within
+    /// 20 ms.
     ///
     /// ```standalone_crate
     /// use mpshm::Process;
@@ -406,22 +269,26 @@ impl Process {
     /// ```
     pub fn join_timeout(&self, deadline: impl Into<Deadline>) -> Result<Option<ExitStatus>> {
         let deadline = deadline.into();
+        self.child.check_parent()?;
+        // Who is going to wait anyway looks when the descriptor says that there is something to see.
+        let mut waits = self.child.known_status().is_none() && !cancel::is_cancelled();
         loop {
-            if let Some(status) = self.exit_status()? {
-                reap_abandoned();
-                return Ok(Some(status));
-            }
-            if !os::wait_readable(self.fd.as_fd(), deadline)? {
+            if waits && !deadline.has_passed() && !sleep_until_readable(self.as_fd(), deadline)? {
                 return self.exit_status();
             }
-            if self.exit_status()?.is_none() {
+            if let Some(status) = self.exit_status()? {
+                children::reap_abandoned();
+                return Ok(Some(status));
+            }
+            if deadline.has_passed() {
+                return Ok(None);
+            }
+            if waits {
                 // Ended, but a tracer of another process has not let it go yet: nothing to sleep
                 // on tells of that.
-                if deadline.has_passed() {
-                    return Ok(None);
-                }
                 std::thread::sleep(Duration::from_millis(1));
             }
+            waits = true;
         }
     }
 
@@ -430,28 +297,25 @@ impl Process {
     /// # Errors
     /// As [`Process::join`].
     pub fn exit_status(&self) -> Result<Option<ExitStatus>> {
-        self.check_parent()?;
-        if let Some(status) = self.known_status() {
-            return Ok(Some(status));
-        }
-        // The status is known to all threads before the child is reaped: whoever finds no child
-        // any more finds the status, unless it was reaped by code that is not ours.
-        let status = match os::look(self.fd.as_fd()) {
-            Look::Alive => return Ok(None),
-            Look::Ended(Ended::Exited(code)) => ExitStatus::Exited(code),
-            Look::Ended(Ended::Signaled(signal)) => ExitStatus::Signaled(signal),
-            Look::NotOurs if liveness::has_ended(self.fd.as_raw_fd()) => ExitStatus::Unknown,
-            Look::NotOurs => return Ok(None),
-        };
-        // Whoever comes first decides, before the child is reaped: who finds it reaped finds this.
-        let first =
-            self.status.compare_exchange(0, status.to_word(), Ordering::AcqRel, Ordering::Acquire);
-        os::reap(self.fd.as_fd());
-        Ok(ExitStatus::from_word(first.map_or_else(|known| known, |_| status.to_word())))
+        self.child.exit_status()
     }
 
-    fn known_status(&self) -> Option<ExitStatus> {
-        ExitStatus::from_word(self.status.load(Ordering::Acquire))
+    /// Whether the signal that ended it left a core; no while it lives, or where nobody can know.
+    ///
+    /// # Errors
+    /// `Forked` in any process but the parent.
+    ///
+    /// ```standalone_crate
+    /// use mpshm::Process;
+    /// let child = Process::spawn(|| loop { std::thread::park() })?;
+    /// child.kill()?;
+    /// child.join()?;
+    /// assert!(!child.core_dumped()?, "not by SIGKILL");
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    pub fn core_dumped(&self) -> Result<bool> {
+        self.exit_status()?;
+        Ok(Word(self.child.status.load(Ordering::Acquire)).core_dumped())
     }
 
     /// Whether the process has not ended yet; a stopped one has not. Right in every process that
@@ -460,7 +324,10 @@ impl Process {
     pub fn is_alive(&self) -> bool {
         match self.exit_status() {
             Ok(status) => status.is_none(),
-            Err(_) => self.known_status().is_none() && !liveness::has_ended(self.fd.as_raw_fd()),
+            Err(_) => {
+                self.child.known_status().is_none()
+                    && !liveness::has_ended(self.as_fd().as_raw_fd())
+            }
         }
     }
 
@@ -479,6 +346,29 @@ impl Process {
     /// As [`Process::kill`].
     pub fn terminate(&self) -> Result<()> {
         self.signal(os::SIGTERM)
+    }
+
+    /// Sends `SIGTERM` and, if it has not ended when `grace` is over, `SIGKILL`; waits until it has
+    /// ended. A stopped process does not see the first one.
+    ///
+    /// # Errors
+    /// As [`Process::kill`] and [`Process::join`]: cancelled while it waits, it has sent `SIGTERM` alone.
+    ///
+    /// ```standalone_crate
+    /// use mpshm::Process;
+    /// use std::time::Duration;
+    /// let child = Process::spawn(|| loop { std::thread::park() })?;
+    /// let status = child.terminate_then_kill(Duration::from_secs(60))?;
+    /// assert_eq!(status.code(), Some(-15));
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    pub fn terminate_then_kill(&self, grace: impl Into<Deadline>) -> Result<ExitStatus> {
+        self.terminate()?;
+        if let Some(status) = self.join_timeout(grace)? {
+            return Ok(status);
+        }
+        self.kill()?;
+        self.join()
     }
 
     /// Sends `SIGINT`, as Ctrl-C does.
@@ -502,7 +392,7 @@ impl Process {
         if ended {
             return Ok(());
         }
-        os::signal(self.fd.as_fd(), number).map_err(|errno| {
+        os::signal(self.as_fd(), number).map_err(|errno| {
             Error::from_errno(errno, format_args!("cannot send signal {number} to {self}"))
         })
     }
@@ -524,7 +414,58 @@ impl Process {
     #[must_use]
     pub fn panic_message(&self) -> Option<String> {
         let status = self.exit_status().ok()??;
-        self.report.message(status == ExitStatus::Signaled(os::SIGABRT))
+        self.child.report.message(status == ExitStatus::Signaled(os::SIGABRT))
+    }
+
+    /// The backtrace of that panic, if the child's environment asked for one (`RUST_BACKTRACE=1`), as text.
+    ///
+    /// At most 28 KB come home, longer ones are cut and marked. There is none where the place is missing,
+    /// too, nor if another thread of this process was printing a panic when it spawned the child.
+    ///
+    /// ```standalone_crate
+    /// use mpshm::Process;
+    /// let child = Process::spawn(|| panic!("no more paper"))?;
+    /// child.join()?;
+    /// if let Some(trace) = child.panic_backtrace() {
+    ///     eprintln!("{}\n{trace}", child.panic_message().unwrap());
+    /// }
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn panic_backtrace(&self) -> Option<String> {
+        let status = self.exit_status().ok()??;
+        self.child.report.backtrace(status == ExitStatus::Signaled(os::SIGABRT))
+    }
+}
+
+impl Child {
+    fn pid(&self) -> u32 {
+        self.pid as u32
+    }
+
+    /// How it ended; reaps it.
+    fn exit_status(&self) -> Result<Option<ExitStatus>> {
+        self.check_parent()?;
+        if let Some(status) = self.known_status() {
+            return Ok(Some(status));
+        }
+        // The status is known to all threads before the child is reaped: whoever finds no child
+        // any more finds the status, unless it was reaped by code that is not ours.
+        let word = match os::look(self.fd.as_fd()) {
+            Look::Alive => return Ok(None),
+            Look::Ended(ended) => Word::of(ended),
+            Look::NotOurs if liveness::has_ended(self.fd.as_raw_fd()) => Word::UNKNOWN,
+            Look::NotOurs => return Ok(None),
+        };
+        // Whoever comes first decides, before the child is reaped: who finds it reaped finds this.
+        let first = self.status.compare_exchange(0, word.0, Ordering::AcqRel, Ordering::Acquire);
+        os::reap(self.fd.as_fd());
+        children::remove(self);
+        Ok(first.map_or_else(Word, |_| word).status())
+    }
+
+    fn known_status(&self) -> Option<ExitStatus> {
+        Word(self.status.load(Ordering::Acquire)).status()
     }
 
     fn check_parent(&self) -> Result<()> {
@@ -538,9 +479,26 @@ impl Process {
     }
 }
 
-impl std::fmt::Display for Process {
+impl Drop for Child {
+    fn drop(&mut self) {
+        // SAFETY: taken once, here, and not used again.
+        let report = unsafe { ManuallyDrop::take(&mut self.report) };
+        // Who knows the status knows that nobody writes there any more.
+        if self.generation == fork::generation() && self.known_status().is_some() {
+            report.recycle();
+        }
+    }
+}
+
+impl std::fmt::Display for Child {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "process '{}' (pid {})", self.name, self.pid)
+    }
+}
+
+impl std::fmt::Display for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.child.fmt(f)
     }
 }
 
@@ -548,69 +506,39 @@ impl AsFd for Process {
     /// A descriptor for `poll` and its like: readable when the process has ended. A pidfd, unless
     /// the process was reaped by others before its handle was made.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.child.fd.as_fd()
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let ours = self.generation == fork::generation();
-        if ours && self.daemon && self.kill().is_ok() {
-            let _ = self.join();
+        if self.first && self.child.generation == fork::generation() {
+            if self.child.daemon && self.kill().is_ok() {
+                let _ = cancel::without(|| self.join());
+            }
+            if matches!(self.exit_status(), Ok(None)) {
+                children::abandon(&self.child);
+            }
         }
-        let ended = !ours || !matches!(self.exit_status(), Ok(None));
-        // SAFETY: taken once, here, and not used again.
-        let fd = unsafe { ManuallyDrop::take(&mut self.fd) };
-        if !ended {
-            push_abandoned(Box::new(Abandoned {
-                fd,
-                generation: self.generation,
-                next: std::ptr::null_mut(),
-            }));
-        }
-        reap_abandoned();
+        children::reap_abandoned();
     }
 }
 
-/// A child whose handle was dropped before it ended.
-struct Abandoned {
-    fd: OwnedFd,
-    /// Of its parent; a forked child finds the entries of its parent, and throws them away.
-    generation: u32,
-    next: *mut Abandoned,
-}
-
-/// A stack without a lock, which a fork could leave locked. Entries are taken off all at once.
-static ABANDONED: AtomicPtr<Abandoned> = AtomicPtr::new(std::ptr::null_mut());
-
-fn push_abandoned(entry: Box<Abandoned>) {
-    let entry = Box::into_raw(entry);
-    let mut top = ABANDONED.load(Ordering::Relaxed);
+/// Sleeps until `fd` is readable, or the deadline has passed: then false. A canceller ends it.
+fn sleep_until_readable(fd: BorrowedFd<'_>, deadline: Deadline) -> Result<bool> {
     loop {
-        // SAFETY: ours alone until the exchange below publishes it.
-        unsafe { (*entry).next = top };
-        // Release: pairs with the swap in `reap_abandoned`, which takes the entries over.
-        match ABANDONED.compare_exchange_weak(top, entry, Ordering::Release, Ordering::Relaxed) {
-            Ok(_) => return,
-            Err(newer) => top = newer,
+        if cancel::is_cancelled() && !deadline.has_passed() {
+            return Err(Error::new(ErrorKind::Interrupted, "the wait was cancelled"));
         }
-    }
-}
-
-/// Reaps those of the abandoned children that have ended. Does not wait.
-fn reap_abandoned() {
-    if ABANDONED.load(Ordering::Relaxed).is_null() {
-        return;
-    }
-    // Acquire: pairs with the exchange in `push_abandoned`.
-    let mut next = ABANDONED.swap(std::ptr::null_mut(), Ordering::Acquire);
-    while !next.is_null() {
-        // SAFETY: made by `Box::into_raw`, and taken off the stack by the swap above alone.
-        let entry = unsafe { Box::from_raw(next) };
-        next = entry.next;
-        let mine = entry.generation == fork::generation();
-        if mine && os::reap(entry.fd.as_fd()) == Look::Alive {
-            push_abandoned(entry);
+        let slice = match cancel::current() {
+            Some(_) => deadline.at_most(CANCEL_SLICE),
+            None => deadline,
+        };
+        if os::wait_readable(fd, slice)? {
+            return Ok(true);
+        }
+        if deadline.has_passed() {
+            return Ok(false);
         }
     }
 }

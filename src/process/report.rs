@@ -1,17 +1,23 @@
-//! How the message of a child's panic comes home.
+//! What a child tells its parent: the message and the backtrace of a panic, and why it could not be started.
 //!
 //! # Overview
-//! The parent maps one page before the fork and shares it with the child alone. A panic hook,
-//! which every process that spawns puts in front of the hook that it finds, writes the message and
-//! the place into the page of a child and then calls on; in every other process it only calls on.
-//! The parent reads the page when the child has ended.
+//! The parent maps some pages before the fork and shares them with the child alone. A panic hook,
+//! which every process that spawns puts in front of the hook that it finds, writes the message, the
+//! place and, if the environment asks for one, the backtrace into the pages of a child and then calls
+//! on; in every other process it only calls on. The parent reads the pages when the child has ended.
 //!
 //! # Layout
 //! | bytes | field | written by | read by |
 //! |---|---|---|---|
 //! | 0..4 | `state`: nothing, recorded, final | the child's first thread | the parent |
 //! | 4..8 | `length` of the text | the child's first thread | the parent, which bounds it |
-//! | 8..4096 | the text, UTF-8 as far as the parent believes it | the child's first thread | the parent |
+//! | 8..12 | `trace_length` of the backtrace | the child's first thread | the parent, which bounds it |
+//! | 12..16 | `gate`: whether the child was set up; see [`crate::os::child`] | the child, the kernel | the parent |
+//! | 16..24 | `step`, `errno`: what of that failed, and why | the child | the parent |
+//! | 24..4096 | the text, UTF-8 as far as the parent believes it | the child's first thread | the parent |
+//! | 4096..32768 | the backtrace, likewise | the child's first thread | the parent |
+//!
+//! Pages that nobody writes take no memory.
 //!
 //! # Crash states
 //! A child killed between `recorded` and `final` was killed while it unwound, or it caught the
@@ -31,13 +37,16 @@ use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
 use std::fmt::{self, Write};
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, PanicHookInfo};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, Ordering};
 
-/// The size of the page.
-const SIZE: usize = 4096;
+/// The size of the pages.
+const SIZE: usize = 32768;
 /// Room for the text.
-const TEXT: usize = SIZE - 8;
+const TEXT: usize = 4096 - 24;
+/// Room for the backtrace.
+const TRACE: usize = SIZE - 4096;
 /// Room in the text that is kept for the place of the panic.
 const PLACE: usize = 512;
 /// Ends a text that had to be cut.
@@ -48,27 +57,72 @@ const RECORDED: u32 = 1;
 /// The panic has ended the closure.
 const FINAL: u32 = 2;
 
-/// The page's shape.
+/// The pages' shape.
 #[repr(C)]
 struct Shape {
     /// One of the three states; written by the child, read by the parent.
     state: AtomicU32,
     /// Bytes of text; written by the child, bounded and read by the parent.
     length: AtomicU32,
+    /// Bytes of backtrace; written by the child, bounded and read by the parent.
+    trace_length: AtomicU32,
+    /// Whether the child was set up; written by the child and the kernel, read by the parent.
+    gate: AtomicU32,
+    /// Which step of that failed; written by the child, read by the parent.
+    step: AtomicU32,
+    /// Why it failed; written by the child, read by the parent.
+    errno: AtomicU32,
     /// The text; written by the child, read by the parent.
     text: [AtomicU8; TEXT],
+    /// The backtrace; written by the child, read by the parent.
+    trace: [AtomicU8; TRACE],
 }
 
 const _: () = assert!(size_of::<Shape>() == SIZE);
 
-/// One child's page, as both sides hold it.
+/// One child's pages, as both sides hold them.
 #[derive(Debug)]
 pub(super) struct Report(os::SharedPages);
 
+/// Pages that the last child has left as they were, for the next one: to map new ones and to take them down is
+/// a tenth of what a fork costs.
+struct Spare {
+    pages: os::SharedPages,
+    /// The process that may use them: what is forked from it has them, too, but they are shared.
+    generation: u32,
+}
+
+/// A box, or null.
+static SPARE: AtomicPtr<Spare> = AtomicPtr::new(std::ptr::null_mut());
+
 impl Report {
-    /// Maps an empty page. For the parent, before the fork.
+    /// Maps empty pages. For the parent, before the fork.
     pub(super) fn new() -> Result<Self> {
+        let spare = SPARE.swap(std::ptr::null_mut(), Ordering::Acquire);
+        if !spare.is_null() {
+            // SAFETY: made by `Box::into_raw`, and taken by the swap above alone.
+            let spare = unsafe { Box::from_raw(spare) };
+            if spare.generation == fork::generation() {
+                return Ok(Self(spare.pages));
+            }
+        }
         os::SharedPages::new(SIZE).map(Self)
+    }
+
+    /// Keeps the pages for the next child, if this one, which is to have ended, has left them empty. For the
+    /// process that mapped them.
+    pub(super) fn recycle(self) {
+        let Shape { state, length, trace_length, gate, step, errno, .. } = self.shape();
+        let words = [state, length, trace_length, gate, step, errno];
+        if words.iter().any(|word| word.load(Ordering::Relaxed) != 0) {
+            return;
+        }
+        let spare = Box::new(Spare { pages: self.0, generation: fork::generation() });
+        let older = SPARE.swap(Box::into_raw(spare), Ordering::AcqRel);
+        if !older.is_null() {
+            // SAFETY: as in `new`.
+            drop(unsafe { Box::from_raw(older) });
+        }
     }
 
     fn shape(&self) -> &Shape {
@@ -80,27 +134,63 @@ impl Report {
     /// The message, if a panic has ended the child; `aborted`: the child died of `SIGABRT`.
     pub(super) fn message(&self, aborted: bool) -> Option<String> {
         let shape = self.shape();
-        // Relaxed everywhere: the wait for the child's end orders its writes before these reads.
-        match shape.state.load(Ordering::Relaxed) {
-            FINAL => {}
-            RECORDED if aborted => {}
-            _ => return None,
+        self.has_panicked(aborted).then(|| read(&shape.text, &shape.length))
+    }
+
+    /// The backtrace, if a panic has ended the child and it had one.
+    pub(super) fn backtrace(&self, aborted: bool) -> Option<String> {
+        let shape = self.shape();
+        let has_one = shape.trace_length.load(Ordering::Relaxed) > 0;
+        (self.has_panicked(aborted) && has_one).then(|| read(&shape.trace, &shape.trace_length))
+    }
+
+    // Relaxed in these three: the wait for the child's end orders its writes before these reads.
+    fn has_panicked(&self, aborted: bool) -> bool {
+        match self.shape().state.load(Ordering::Relaxed) {
+            FINAL => true,
+            RECORDED => aborted,
+            _ => false,
         }
-        let length = (shape.length.load(Ordering::Relaxed) as usize).min(TEXT);
-        let bytes: Vec<u8> =
-            shape.text[..length].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// What the spawn waits at.
+    pub(super) fn gate(&self) -> &AtomicU32 {
+        &self.shape().gate
+    }
+
+    /// In the child: it could not be set up. The gate publishes it.
+    pub(super) fn refuse(&self, step: u32, errno: i32) {
+        self.shape().step.store(step, Ordering::Relaxed);
+        self.shape().errno.store(errno as u32, Ordering::Relaxed);
+    }
+
+    /// In the parent, when the gate says so: what failed, and why.
+    pub(super) fn refused(&self) -> (u32, i32) {
+        let shape = self.shape();
+        (shape.step.load(Ordering::Relaxed), shape.errno.load(Ordering::Relaxed) as i32)
     }
 
     /// In the child, from the hook: the message and where.
     fn record(&self, info: &PanicHookInfo<'_>) {
-        let mut text = Text { shape: self.shape(), length: 0, limit: TEXT - PLACE, cut: false };
+        self.shape().trace_length.store(0, Ordering::Relaxed);
+        let mut text = Text::new(&self.shape().text, TEXT - PLACE);
         let _ = text.write_str(message_of(info.payload()));
         if let Some(place) = info.location() {
             (text.limit, text.cut) = (TEXT, false);
             let _ = write!(text, " ({place})");
         }
         self.finish_text(&text, RECORDED);
+    }
+
+    /// In the child, from the hook: the way to the panic, if the environment asks for it.
+    fn record_trace(&self) {
+        let trace = Backtrace::capture();
+        if trace.status() != BacktraceStatus::Captured {
+            return;
+        }
+        let mut text = Text::new(&self.shape().trace, TRACE);
+        let _ = write!(text, "{trace}");
+        self.shape().trace_length.store(text.length as u32, Ordering::Relaxed);
     }
 
     /// In the child, when a panic has ended the closure. The text stands already, unless the hook
@@ -114,7 +204,8 @@ impl Report {
         if stands {
             shape.state.store(FINAL, Ordering::Relaxed);
         } else {
-            let mut text = Text { shape, length: 0, limit: TEXT, cut: false };
+            shape.trace_length.store(0, Ordering::Relaxed);
+            let mut text = Text::new(&shape.text, TEXT);
             let _ = text.write_str(message);
             self.finish_text(&text, FINAL);
         }
@@ -124,6 +215,13 @@ impl Report {
         self.shape().length.store(text.length as u32, Ordering::Relaxed);
         self.shape().state.store(state, Ordering::Relaxed);
     }
+}
+
+/// As many bytes as are said to be there, and can be.
+fn read(place: &[AtomicU8], length: &AtomicU32) -> String {
+    let length = (length.load(Ordering::Relaxed) as usize).min(place.len());
+    let bytes: Vec<u8> = place[..length].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> &str {
@@ -138,15 +236,19 @@ fn message_of(payload: &(dyn Any + Send)) -> &str {
 
 /// Writes into the page, allocates nothing, and cuts between characters at its limit.
 struct Text<'a> {
-    shape: &'a Shape,
+    place: &'a [AtomicU8],
     length: usize,
     limit: usize,
     cut: bool,
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    fn new(place: &'a [AtomicU8], limit: usize) -> Self {
+        Self { place, length: 0, limit, cut: false }
+    }
+
     fn put(&mut self, bytes: &[u8]) {
-        for (place, byte) in self.shape.text[self.length..].iter().zip(bytes) {
+        for (place, byte) in self.place[self.length..].iter().zip(bytes) {
             place.store(*byte, Ordering::Relaxed);
         }
         self.length += bytes.len();
@@ -171,6 +273,23 @@ impl Write for Text<'_> {
     }
 }
 
+/// What a child knows about its parent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin<'a> {
+    pub(super) pid: u32,
+    pub(super) name: &'a str,
+    /// A pidfd, which was the parent's own of itself.
+    pub(super) fd: BorrowedFd<'a>,
+}
+
+/// What a child is to be, for [`Context::new`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Identity<'a> {
+    pub(super) name: &'a str,
+    pub(super) path: &'a str,
+    pub(super) daemon: bool,
+}
+
 /// What a child knows about itself. Lies on the stack of the call that never returns in it.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
@@ -180,6 +299,10 @@ pub(super) struct Context<'a> {
     pub(super) name: &'a str,
     /// The numbers that lead here from the first process: `2:1` is the first child of the second.
     pub(super) path: &'a str,
+    /// Whether the parent's handle kills it when it is dropped.
+    pub(super) daemon: bool,
+    /// Who made it.
+    pub(super) parent: Origin<'a>,
     /// The child's process generation; its own forks have others.
     generation: u32,
     /// Whether another thread of the parent was inside a panic hook at the fork.
@@ -220,10 +343,17 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> std::result::Result<R, String> 
 
 impl<'a> Context<'a> {
     /// Made in the child, right after the fork. Allocates nothing.
-    pub(super) fn new(report: &'a Report, name: &'a str, path: &'a str) -> Self {
+    pub(super) fn new(report: &'a Report, identity: Identity<'a>, parent: Origin<'a>) -> Self {
         let own = DEPTH.with(Cell::get);
         let hook_may_hang = INSIDE.swap(own, Ordering::Relaxed) > own;
-        Self { report, name, path, generation: fork::generation(), hook_may_hang }
+        let Identity { name, path, daemon } = identity;
+        let generation = fork::generation();
+        Self { report, name, path, daemon, parent, generation, hook_may_hang }
+    }
+
+    /// Whether this is the process that it speaks of, not one that it forked in another way.
+    pub(super) fn is_own(&self) -> bool {
+        self.generation == fork::generation()
     }
 
     /// Makes this the context of the process.
@@ -303,8 +433,12 @@ fn on_panic(info: &PanicHookInfo<'_>, next: &dyn Fn(&PanicHookInfo<'_>)) {
     let Some(context) = context() else { return next(info) };
     // Not a panic of another thread of the child, which its own code can see to; nor of a process
     // that the child forked by itself.
-    if context.generation == fork::generation() && os::is_first_thread() {
+    if context.is_own() && os::is_first_thread() {
         context.report.record(info);
+        // The standard library's lock on backtraces may be another thread's of the parent, too.
+        if !context.hook_may_hang {
+            context.report.record_trace();
+        }
     }
     if context.hook_may_hang { print_plainly(info, context.name) } else { next(info) }
 }
@@ -341,11 +475,38 @@ mod tests {
     fn a_message_comes_home_only_when_it_ended_the_closure_or_the_child_aborted() {
         let report = Report::new().unwrap();
         assert_eq!(report.message(true), None);
-        report.finish_text(&Text { shape: report.shape(), length: 0, limit: 0, cut: false }, 1);
+        report.finish_text(&Text::new(&[], 0), 1);
         assert_eq!(report.message(false), None);
         assert_eq!(report.message(true).as_deref(), Some(""));
         report.conclude(&"boom");
         assert_eq!(report.message(false).as_deref(), Some("boom"));
+    }
+
+    #[test]
+    fn pages_are_used_again_but_not_written_ones_nor_those_of_the_process_that_was_forked() {
+        let _alone = crate::os::alone();
+        let start = |report: &Report| std::ptr::from_ref(report.shape()) as usize;
+        let first = Report::new().unwrap();
+        let place = start(&first);
+        first.recycle();
+        let again = Report::new().unwrap();
+        assert_eq!(start(&again), place);
+        again.recycle();
+        let os::Side::Parent(pid) = os::fork().unwrap() else {
+            // Not the pages that its parent is going to use for a child of its own.
+            let own = Report::new().unwrap();
+            own.conclude(&"of the child");
+            os::exit_at_once(0);
+        };
+        let fd = os::open_pidfd(pid).unwrap().unwrap();
+        let far = std::time::Duration::from_secs(60).into();
+        assert!(os::wait_readable(std::os::fd::AsFd::as_fd(&fd), far).unwrap());
+        os::reap(std::os::fd::AsFd::as_fd(&fd));
+        let again = Report::new().unwrap();
+        assert_eq!((start(&again), again.message(false)), (place, None));
+        again.conclude(&"written");
+        again.recycle();
+        assert_eq!(Report::new().unwrap().message(false), None);
     }
 
     #[test]
@@ -367,9 +528,11 @@ mod tests {
         report.shape().state.store(FINAL, Ordering::Relaxed);
         let message = report.message(false).unwrap();
         assert_eq!(message.chars().count(), TEXT);
+        report.shape().trace_length.store(u32::MAX, Ordering::Relaxed);
+        assert_eq!(report.backtrace(false).unwrap().chars().count(), TRACE);
         for state in [3, 77, u32::MAX] {
             report.shape().state.store(state, Ordering::Relaxed);
-            assert_eq!(report.message(true), None);
+            assert_eq!((report.message(true), report.backtrace(true)), (None, None));
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::os::children;
 use crate::os::liveness::Identity;
 use crate::os::process as os;
 use crate::process::ExitStatus;
+use crate::process::status::Word;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Room for the text that says why a server gave up.
@@ -129,7 +130,7 @@ const TOO_LONG: u64 = 1 << 24;
 impl Entry {
     fn to_word(self) -> u64 {
         let flag = if self.too_long { TOO_LONG } else { 0 };
-        let status = u64::from(self.status.to_word()) << 8;
+        let status = u64::from(Word::told(self.status).0) << 8;
         u64::from(self.pid) << 32 | flag | status | self.standing as u64
     }
 
@@ -142,7 +143,7 @@ impl Entry {
             5 => Standing::Ended,
             _ => Standing::Free,
         };
-        let status = ExitStatus::from_word((word >> 8) as u16 as u32);
+        let status = Word((word >> 8) as u16 as u32).status();
         Self {
             standing,
             pid: (word >> 32) as u32,

@@ -20,6 +20,7 @@
 
 pub(crate) mod directory;
 pub(crate) mod entry;
+pub(crate) mod inherited;
 mod options;
 pub(crate) mod participant;
 pub(crate) mod place;

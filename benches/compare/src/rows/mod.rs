@@ -8,6 +8,7 @@ mod locks;
 mod mpmc;
 mod pool_map;
 mod repair;
+mod spawn;
 mod spsc;
 mod system_calls;
 pub mod wake;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Row> {
     rows.extend([in_place::against_boost(), in_place::against_memory()]);
     rows.push(latest::against_memcpy());
     rows.extend(locks::rows());
+    rows.extend(spawn::rows());
     rows.extend([system_calls::of_push(), repair::of_a_large_queue(), pool_map::against_python()]);
     rows
 }
