@@ -62,7 +62,8 @@ impl PoolBuilder {
         Self { workers, ..self }
     }
 
-    /// How many tasks the queue to the workers holds: 128 by default.
+    /// How many tasks the queue to the workers holds: 128 by default. With arguments, or chunks, of more than about 200 bytes it
+    /// holds fewer: four for each worker and eight. What it has no room for waits in this process.
     pub fn queue(self, tasks: u64) -> Self {
         Self { queue: tasks, ..self }
     }

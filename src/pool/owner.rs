@@ -104,18 +104,31 @@ struct Pending {
     deaths: u32,
 }
 
+/// Messages up to this long, header included, have a block for each place in the queue. All pages of a pool's memory are
+/// allocated when it is made, so longer ones have a few.
+const SHORT: u64 = 256;
+
+/// The queues of tasks and of results.
+fn queue_options(plan: &Plan, participants: u32) -> QueueOptions {
+    let longest = plan.message_max.saturating_add(HEADER as u64);
+    let options = QueueOptions::new(plan.queue);
+    if longest <= SHORT {
+        // A worker holds one task and one part of a result at a time.
+        return options.message_max(longest).leases(1);
+    }
+    // Each worker has one in hand while others are on their way.
+    let long = (4 * plan.workers_max as u64 + 8).min(plan.queue + u64::from(participants));
+    options.blocks(SHORT, plan.queue + u64::from(participants)).blocks(longest, long)
+}
+
 impl Inner {
     /// Makes the pool's memory and forks its workers; if one cannot be forked, the others end again.
     pub(super) fn new(plan: Plan) -> Result<Self> {
-        let (queue, message_max) = (plan.queue, plan.message_max);
         // Beside the workers: the owner, the server, and some that are dead and not repaired yet.
         let participants = plan.workers_max as u32 + 6;
-        // A worker holds one task and one part of a result at a time.
-        let options = QueueOptions::new(queue)
-            .message_max(message_max.saturating_add(HEADER as u64))
-            .leases(1);
+        let options = queue_options(&plan, participants);
         let one = Queue::<[u8]>::size_with(&options, participants)?;
-        let slots = queue as usize + plan.workers_max + 64;
+        let slots = plan.queue as usize + plan.workers_max + 64;
         let size = 2 * one + Array::<u64>::size_for(slots)? + 4096;
         let segment = Segment::options().participants(participants).objects(4).anonymous(size)?;
         let tasks = Queue::<[u8]>::create(segment.at("tasks"), &options)?;

@@ -17,9 +17,15 @@ pub struct Python {
 impl Python {
     /// Starts `python/SCRIPT`; an error means that this peer is missing.
     pub fn start(script: &str) -> Result<Self> {
+        Self::start_with(script, &[])
+    }
+
+    /// The same with arguments.
+    pub fn start_with(script: &str, arguments: &[&str]) -> Result<Self> {
         let path = format!("{}/python/{script}", env!("CARGO_MANIFEST_DIR"));
         let mut child = Command::new("python3")
             .arg(path)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

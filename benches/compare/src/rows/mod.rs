@@ -6,7 +6,7 @@ mod latency;
 mod latest;
 mod locks;
 mod mpmc;
-mod pool_map;
+mod pool;
 mod repair;
 mod spawn;
 mod spsc;
@@ -26,7 +26,8 @@ pub fn all() -> Vec<Row> {
     rows.push(latest::against_memcpy());
     rows.extend(locks::rows());
     rows.extend(spawn::rows());
-    rows.extend([system_calls::of_push(), repair::of_a_large_queue(), pool_map::against_python()]);
+    rows.extend([system_calls::of_push(), repair::of_a_large_queue()]);
+    rows.extend(pool::rows());
     rows
 }
 
