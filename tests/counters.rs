@@ -7,12 +7,14 @@
 mod common;
 #[path = "common/probe.rs"]
 mod probe;
+#[path = "common/property.rs"]
+mod property;
 
 use common::until;
 use mpshm::{Array, LockError, Mutex, Number, Process, Value};
 use probe::{Count, LONG, join, kill, spawn};
+use property::check;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestError, TestRunner};
 
 fn main() {
     common::main(tests![
@@ -25,28 +27,6 @@ fn main() {
         elements_of_an_array_are_counters_of_their_own: 120,
         counters_of_killed_processes_hold_what_these_had_done: 120,
     ])
-}
-
-/// Runs the property on random inputs; a failing one is made smaller, and shown.
-#[track_caller]
-fn check<S: Strategy>(cases: u32, inputs: S, property: impl Fn(S::Value)) {
-    let quick = std::env::var_os("MPSHM_QUICK").is_some();
-    let config = Config {
-        cases: if quick { cases / 4 } else { cases },
-        failure_persistence: None,
-        max_shrink_iters: 200,
-        ..Config::default()
-    };
-    let mut runner = TestRunner::new(config);
-    let result = runner.run(&inputs, |input| {
-        property(input);
-        Ok(())
-    });
-    match result {
-        Ok(()) => {}
-        Err(TestError::Fail(why, input)) => panic!("{why}\n    smallest input: {input:?}"),
-        Err(other) => panic!("{other:?}"),
-    }
 }
 
 /// Runs `body` for each of the sequences, in processes that begin at the same moment.

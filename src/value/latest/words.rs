@@ -490,7 +490,7 @@ mod models {
             world.words().give_back(2);
             world.try_write(2, 20);
             reader.join().unwrap();
-            serving.join().unwrap();
+            serving.join().unwrap().unwrap();
         });
     }
 
