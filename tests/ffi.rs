@@ -3,7 +3,7 @@
 //! Each test of `ffi-tests` is compiled as C99 and as C++11 with all warnings as errors, against the
 //! shared and against the static library, and run plain; then under AddressSanitizer and
 //! UndefinedBehaviorSanitizer, then under valgrind. What is not installed is skipped, and said.
-//! `MPSHM_QUICK` leaves out valgrind, and the static library but for the programs in [`STATIC`].
+//! `MPSHM_QUICK` leaves out valgrind, and the static library and C++ but for the programs in [`SAMPLE`].
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 /// A test may take so long, also under valgrind.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Linked against the static library also in the quick form.
-const STATIC: [&str; 3] = ["processes", "queues", "values"];
+/// Compiled as C++, and linked against the static library, also in the quick form.
+const SAMPLE: [&str; 3] = ["processes", "queues", "values"];
 
 struct Suite {
     root: PathBuf,
@@ -207,8 +207,8 @@ fn main() {
                 continue;
             }
             for linking in ["shared", "static"] {
-                let sample = compiler == "gcc" && STATIC.contains(&name.as_str());
-                if quick && linking == "static" && !sample {
+                let other = compiler == "g++" || linking == "static";
+                if quick && other && !SAMPLE.contains(&name.as_str()) {
                     continue;
                 }
                 let compiled = suite.compile(compiler, &[standard], source, linking);

@@ -223,9 +223,6 @@ impl Model {
         dead: &BTreeSet<Life>,
         numbers: &[u64],
     ) -> Result<(usize, Option<No>), Stuck> {
-        if numbers.is_empty() && how != How::Try {
-            return Ok((0, None)); // and the role is not asked for
-        }
         if let Err(no) = self.take(Side::In, me, dead) {
             return Ok((0, Some(no)));
         }
