@@ -28,7 +28,7 @@ pub struct Test {
 macro_rules! tests {
     ($($name:ident $(: $seconds:literal)?),* $(,)?) => {
         &[$($crate::common::Test {
-            name: stringify!($name),
+            name: concat!(module_path!(), "::", stringify!($name)),
             limit: ::std::time::Duration::from_secs($crate::tests!(@limit $($seconds)?)),
             run: $name,
         }),*]
@@ -52,8 +52,17 @@ fn own_prefix(test: i32) -> String {
 
 /// Runs the tests and ends the program: with 0 if all passed, else 1.
 pub fn main(tests: &[Test]) -> ! {
+    main_of(&[tests])
+}
+
+/// As [`main`], with the tests of several files.
+pub fn main_of(files: &[&[Test]]) -> ! {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let (passed, failed) = run(tests, filter.as_deref());
+    let (mut passed, mut failed) = (0, 0);
+    for tests in files {
+        let (good, bad) = run(tests, filter.as_deref());
+        (passed, failed) = (passed + good, failed + bad);
+    }
     println!("{passed} passed, {failed} failed");
     std::process::exit(i32::from(failed != 0));
 }
