@@ -7,20 +7,57 @@
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// The word's page, once it is mapped.
-static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
+/// A generation that no process has: of what was used in none yet.
+pub(crate) const NO_PROCESS: u32 = u32::MAX;
+
+/// What stands for the page until it is mapped; never stored to.
+static NO_PAGE: AtomicU32 = AtomicU32::new(0);
+/// The word's page.
+static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const NO_PAGE).cast_mut());
 /// The newest generation handed out in this process or an ancestor; copied by fork.
 static NEWEST: AtomicU32 = AtomicU32::new(0);
 
 /// This process's word: zero until the process has first called [`generation`] after a fork.
 #[inline]
 pub(crate) fn word() -> &'static AtomicU32 {
-    let page = PAGE.load(Ordering::Acquire);
-    if page.is_null() {
+    let page = PAGE.load(Ordering::Acquire).cast_const();
+    if page == &raw const NO_PAGE {
         return map_page();
     }
     // SAFETY: the page is mapped for the life of the process and holds an AtomicU32.
     unsafe { &*page }
+}
+
+/// A process, to ask later whether it is still this one: by a load from an address that is at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Process {
+    word: &'static AtomicU32,
+    generation: u32,
+}
+
+impl Process {
+    /// The process of that generation, which need not be this one.
+    #[inline(always)]
+    pub(crate) fn of(generation: u32) -> Self {
+        // SAFETY: a static, or a page that is mapped for the life of the process; either holds an AtomicU32.
+        let word = unsafe { &*PAGE.load(Ordering::Acquire) };
+        Self { word, generation }
+    }
+
+    pub(crate) fn this() -> Self {
+        let generation = generation();
+        Self::of(generation)
+    }
+
+    pub(crate) fn none() -> Self {
+        Self::of(NO_PROCESS)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_this(self) -> bool {
+        // A process that has not asked for its generation yet has 0, which none is.
+        self.word.load(Ordering::Relaxed) == self.generation
+    }
 }
 
 /// The process generation: differs between a process and each of its forked descendants.
@@ -33,7 +70,7 @@ pub(crate) fn generation() -> u32 {
 #[cold]
 fn begin_generation() -> u32 {
     // Several threads of a fresh process may race here; the first one's number stands.
-    let fresh = NEWEST.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
+    let fresh = NEWEST.fetch_add(1, Ordering::Relaxed) % (NO_PROCESS - 1) + 1;
     match word().compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => fresh,
         Err(winner) => winner,
@@ -43,11 +80,8 @@ fn begin_generation() -> u32 {
 #[cold]
 fn map_page() -> &'static AtomicU32 {
     extern "C" fn child() {
-        let page = PAGE.load(Ordering::Relaxed);
-        if !page.is_null() {
-            // SAFETY: as in `word`.
-            unsafe { (*page).store(0, Ordering::Relaxed) };
-        }
+        // SAFETY: registered when the page was there.
+        unsafe { (*PAGE.load(Ordering::Relaxed)).store(0, Ordering::Relaxed) };
     }
     const SIZE: usize = 4096;
     // SAFETY: a fresh private anonymous mapping; nothing else refers to it.
@@ -65,7 +99,7 @@ fn map_page() -> &'static AtomicU32 {
     // SAFETY: the range is the mapping just made. The advice may be unknown: the handler covers it.
     unsafe { libc::madvise(mapped, SIZE, libc::MADV_WIPEONFORK) };
     match PAGE.compare_exchange(
-        std::ptr::null_mut(),
+        (&raw const NO_PAGE).cast_mut(),
         mapped.cast(),
         Ordering::AcqRel,
         Ordering::Acquire,
@@ -92,10 +126,12 @@ mod tests {
         let _alone = crate::os::alone();
         let mine = generation();
         assert_ne!(mine, 0);
+        let this = Process::this();
+        assert!(this.is_this() && Process::of(mine).is_this() && !Process::none().is_this());
         // SAFETY: the child calls only what is async-signal-safe before `_exit`.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            let differs = generation() != mine;
+            let differs = !this.is_this() && generation() != mine && !this.is_this();
             // SAFETY: ends the child at once.
             unsafe { libc::_exit(i32::from(!differs)) };
         }

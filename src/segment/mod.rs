@@ -418,7 +418,7 @@ impl Segment {
 
     /// The same, if the process has a slot already.
     #[inline(always)]
-    pub(crate) fn me_if_joined(&self) -> Option<Me> {
+    pub(crate) fn me_if_joined(&self) -> Option<(Me, fork::Process)> {
         self.0.membership.if_joined()
     }
 

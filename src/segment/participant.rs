@@ -243,7 +243,7 @@ impl Table<'_> {
 /// This process's part in a segment: private memory, valid for one process generation.
 #[derive(Debug)]
 pub(crate) struct Membership {
-    /// The process generation that joined; 0 = none.
+    /// The process generation that joined, or `NO_PROCESS`.
     joined: PrivateU32,
     /// The process generation that is joining right now; what a parent left here means nothing.
     joining: PrivateU32,
@@ -256,7 +256,7 @@ pub(crate) struct Membership {
 impl Membership {
     pub(crate) fn new() -> Self {
         Self {
-            joined: PrivateU32::new(0),
+            joined: PrivateU32::new(fork::NO_PROCESS),
             joining: PrivateU32::new(0),
             slot: PrivateU32::new(0),
             generation: PrivateU64::new(0),
@@ -274,10 +274,11 @@ impl Membership {
         self.join(process, table())
     }
 
-    /// As [`Membership::me`], but does not join.
+    /// As [`Membership::me`], but does not join; and this process.
     #[inline(always)]
-    pub(crate) fn if_joined(&self) -> Option<Me> {
-        (self.joined.load(Ordering::Acquire) == fork::generation()).then(|| self.read())
+    pub(crate) fn if_joined(&self) -> Option<(Me, fork::Process)> {
+        let process = fork::Process::of(self.joined.load(Ordering::Acquire));
+        process.is_this().then(|| (self.read(), process))
     }
 
     #[inline(always)]
@@ -351,7 +352,7 @@ impl Membership {
 
     /// Gives the slot back, when this very process has taken it.
     pub(crate) fn end(&self, table: Table<'_>) {
-        if let Some(me) = self.if_joined() {
+        if let Some((me, _)) = self.if_joined() {
             table.leave(me);
         }
         self.close_lock();

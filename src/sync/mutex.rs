@@ -4,7 +4,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::offset::Region;
 use crate::layout::plain::{ALIGN_MAX, Pod, TypeTag};
 use crate::os::clock::Deadline;
-use crate::os::fork;
+use crate::os::fork::Process;
+use crate::os::futex::{self, Address};
 use crate::segment::Segment;
 use crate::segment::directory::ObjectKind;
 use crate::segment::place::{Object, Place, Plan};
@@ -270,23 +271,25 @@ impl<T> std::fmt::Debug for Mutex<T> {
 pub struct RawGuard<'m> {
     raw: &'m RawMutex,
     segment: &'m Segment,
-    /// 0 = not even here: the lock was lost while a condition was waited for.
-    process: Cell<u32>,
+    /// Who locked; none if the lock was lost while a condition was waited for.
+    process: Cell<Process>,
+    /// Whom to wake when it is unlocked.
+    owed: Cell<Option<Address>>,
     /// A lock belongs to a thread.
     here: PhantomData<*const ()>,
 }
 
 impl<'m> RawGuard<'m> {
     #[inline(always)]
-    fn new(raw: &'m RawMutex, segment: &'m Segment) -> Self {
-        let process = Cell::new(fork::generation());
-        Self { raw, segment, process, here: PhantomData }
+    fn new(raw: &'m RawMutex, segment: &'m Segment, process: Process) -> Self {
+        let owed = Cell::new(None);
+        Self { raw, segment, process: Cell::new(process), owed, here: PhantomData }
     }
 
     /// Whether this is the process that locked, not a forked child with a copy of the guard.
     #[inline(always)]
     pub(crate) fn is_here(&self) -> bool {
-        self.process.get() == fork::generation()
+        self.process.get().is_this()
     }
 
     /// The lock itself, and the segment that it lies in.
@@ -294,9 +297,23 @@ impl<'m> RawGuard<'m> {
         (self.raw, self.segment)
     }
 
+    /// Has the sleeper at `address` woken when the lock is open; one before it at once.
+    pub(crate) fn owe_wake(&self, address: Address) {
+        self.wake_owed();
+        self.owed.set(Some(address));
+    }
+
+    /// Wakes who is to be woken.
+    #[cold]
+    pub(crate) fn wake_owed(&self) {
+        if let Some(address) = self.owed.take() {
+            futex::wake_at(address, 1);
+        }
+    }
+
     /// The lock is nobody's any more: it could not be got again.
     pub(crate) fn lose(&self) {
-        self.process.set(0);
+        self.process.set(Process::none());
     }
 
     pub(crate) fn mark_consistent(&self) {
@@ -312,6 +329,9 @@ impl Drop for RawGuard<'_> {
         // In a forked child the lock is the parent's.
         if self.is_here() {
             self.raw.unlock();
+            if self.owed.get().is_some() {
+                self.wake_owed();
+            }
         }
     }
 }
@@ -331,7 +351,7 @@ pub(crate) fn guard_of_forgotten<'m>(
     segment: &'m Segment,
 ) -> Result<std::mem::ManuallyDrop<RawGuard<'m>>> {
     held(raw, segment)?;
-    Ok(std::mem::ManuallyDrop::new(RawGuard::new(raw, segment)))
+    Ok(std::mem::ManuallyDrop::new(RawGuard::new(raw, segment, Process::this())))
 }
 
 /// Gives back a lock that this thread holds, by an owner who forgot its guard.
@@ -361,8 +381,8 @@ pub(crate) fn lock<'m>(
     segment: &'m Segment,
     deadline: impl Into<Deadline>,
 ) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
-    if is_locked_at_once(raw, segment) {
-        return Ok(RawGuard::new(raw, segment));
+    if let Some(process) = locked_at_once(raw, segment) {
+        return Ok(RawGuard::new(raw, segment, process));
     }
     settle(raw, segment, lock_slowly(raw, segment, Some(deadline.into())))
 }
@@ -373,16 +393,17 @@ pub(crate) fn try_lock<'m>(
     raw: &'m RawMutex,
     segment: &'m Segment,
 ) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
-    if is_locked_at_once(raw, segment) {
-        return Ok(RawGuard::new(raw, segment));
+    if let Some(process) = locked_at_once(raw, segment) {
+        return Ok(RawGuard::new(raw, segment, process));
     }
     settle(raw, segment, lock_slowly(raw, segment, None))
 }
 
-/// Locks what is simply unlocked, for a process that takes part in the segment already.
+/// Locks what is simply unlocked, for a process that takes part in the segment already: which.
 #[inline(always)]
-fn is_locked_at_once(raw: &RawMutex, segment: &Segment) -> bool {
-    segment.me_if_joined().is_some_and(|me| raw.lock_at_once(Mark::from(me)))
+fn locked_at_once(raw: &RawMutex, segment: &Segment) -> Option<Process> {
+    let (me, process) = segment.me_if_joined()?;
+    raw.lock_at_once(Mark::from(me)).then_some(process)
 }
 
 /// Without a deadline, locks without waiting.
@@ -415,7 +436,7 @@ pub(crate) fn settle<'m>(
     segment: &'m Segment,
     locked: std::result::Result<Locked, LockError<()>>,
 ) -> std::result::Result<RawGuard<'m>, LockError<RawGuard<'m>>> {
-    let guard = || RawGuard::new(raw, segment);
+    let guard = || RawGuard::new(raw, segment, Process::this());
     match locked {
         Ok(Locked::Sound) => Ok(guard()),
         Ok(Locked::OwnerDead) => Err(LockError::OwnerDead(guard())),

@@ -226,7 +226,11 @@ impl RawMutex {
     /// I3: says which thread has locked.
     #[inline(always)]
     fn sign(&self, me: Mark) {
-        self.thread.store(this_thread(), Ordering::Relaxed);
+        // Mostly it is the thread that had the lock last: a look costs less than a store, which unlocking would wait for.
+        let thread = this_thread();
+        if self.thread.load(Ordering::Relaxed) != thread {
+            self.thread.store(thread, Ordering::Relaxed);
+        }
         self.threads_mark.store(owner(me.0).0, Ordering::Release); // E2: pairs with is_signed
     }
 
@@ -466,14 +470,22 @@ impl RawMutex {
     fn let_go(&self, doubted: u64) {
         self.threads_mark.store(0, Ordering::Relaxed); // I3
         let seen = self.word.load(Ordering::Relaxed);
+        if seen & (LOST | INCONSISTENT) != 0 {
+            return self.let_go_doubtful(seen, doubted);
+        }
+        if self.word.swap(UNLOCKED, Ordering::Release) & WAITERS != 0 {
+            self.wake(1); // E1: pairs with the CAS of the next owner
+        }
+    }
+
+    #[cold]
+    fn let_go_doubtful(&self, seen: u64, doubted: u64) {
         if seen & LOST != 0 {
             return; // while this thread waited for a condition; some guard of it does not know
         }
-        let inconsistent = seen & INCONSISTENT != 0;
-        let left = if inconsistent { doubted } else { UNLOCKED };
-        let seen = self.word.swap(left, Ordering::Release); // E1: pairs with the CAS of the next owner
-        if seen & WAITERS != 0 {
-            self.wake(if left == LOST { u32::MAX } else { 1 });
+        // E1, as above.
+        if self.word.swap(doubted, Ordering::Release) & WAITERS != 0 {
+            self.wake(if doubted == LOST { u32::MAX } else { 1 });
         }
     }
 

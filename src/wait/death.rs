@@ -50,7 +50,7 @@ impl Segment {
     /// # Errors
     /// `Corrupt`.
     pub fn peers(&self) -> Result<Vec<Participant>> {
-        let own = self.me_if_joined();
+        let own = self.me_if_joined().map(|(me, _)| me);
         let living = self.table()?.living();
         let others = living.into_iter().filter(|&(who, _)| Some(who) != own);
         Ok(others.map(|(who, pid)| Participant::over(self, who, pid)).collect())

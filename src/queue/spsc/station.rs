@@ -4,16 +4,13 @@
 use crate::atomic::{AtomicU64, Ordering};
 use crate::error::Result;
 use crate::os::clock::{self, Deadline};
-use crate::os::fork;
+use crate::os::fork::{self, NO_PROCESS};
 use crate::queue::core::{LOOK_EVERY, tally};
 use crate::queue::spsc::core::{Core, Done};
 use crate::queue::spsc::role;
 use crate::queue::spsc::shape::Header;
 use crate::segment::participant::Me;
 use crate::wait::eventcount::{EventCount, Look, Spin, wait_quietly_for};
-
-/// No process generation has this number.
-const NO_PROCESS: u32 = u32::MAX;
 
 /// What both ends keep beside their cursor.
 pub(super) struct Station {
