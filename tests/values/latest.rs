@@ -118,17 +118,12 @@ fn values_are_never_torn_and_never_go_back() {
             spawn(move || {
                 let mut reader = latest.reader().unwrap();
                 let (mut last, mut different) = (0, 0);
-                while different < 20_000 {
+                while different < 4_000 {
                     let known = latest.version();
                     let claim = reader.claim().unwrap();
                     assert!(claim.version() >= known.max(last), "an older value than was seen");
                     assert!(claim.get().number() < claim.version());
-                    if claim.version() == last {
-                        // The writers may want this processor.
-                        std::thread::yield_now();
-                    } else {
-                        different += 1;
-                    }
+                    different += u32::from(claim.version() > last);
                     last = claim.version();
                 }
             })
