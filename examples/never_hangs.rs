@@ -5,7 +5,7 @@
 //! ```
 //! Python's half needs `python3`; a case of it that takes longer than 5 seconds counts as hung, and is killed.
 
-use mpshm::{Error, Pool, PoolBuilder, Process, Task, TaskError, Value};
+use mpshm::{Error, Event, Pool, PoolBuilder, Process, Task, TaskError, Value};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -14,8 +14,13 @@ use std::time::{Duration, Instant};
 /// What counts as hung.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// What a case comes to, in words.
+type Outcome = Result<String, Error>;
+
+type Case = (&'static str, &'static str, fn() -> Outcome);
+
 /// What happens, what the case is called in `never_hangs.py`, and what is done here: what came of it.
-const CASES: &[(&str, &str, fn() -> Result<String, Error>)] = &[
+const CASES: &[Case] = &[
     ("a worker is killed in a task", "killed_in_a_task", killed_in_a_task),
     ("a task exits", "exits_in_a_task", exits_in_a_task),
     ("all idle workers are killed", "idle_workers_killed", idle_workers_killed),
@@ -97,7 +102,7 @@ fn outcome<R: std::fmt::Debug>(result: Result<R, TaskError>) -> String {
     }
 }
 
-fn killed_in_a_task() -> Result<String, Error> {
+fn killed_in_a_task() -> Outcome {
     let die = |signal: i32| {
         // SAFETY: no pointers.
         unsafe { libc::raise(signal) }
@@ -105,12 +110,12 @@ fn killed_in_a_task() -> Result<String, Error> {
     Ok(outcome(two().build()?.call(die, libc::SIGKILL)))
 }
 
-fn exits_in_a_task() -> Result<String, Error> {
+fn exits_in_a_task() -> Outcome {
     let leave = |code: i32| -> i32 { std::process::exit(code) };
     Ok(outcome(two().build()?.call(leave, 3)))
 }
 
-fn idle_workers_killed() -> Result<String, Error> {
+fn idle_workers_killed() -> Outcome {
     let pool = two().build()?;
     pool.map(square, &[1, 2, 3])?;
     for pid in pool.worker_pids()? {
@@ -120,7 +125,7 @@ fn idle_workers_killed() -> Result<String, Error> {
     Ok(outcome(pool.call(square, 5)))
 }
 
-fn initializer_fails() -> Result<String, Error> {
+fn initializer_fails() -> Outcome {
     let runs = Arc::new(Value::<u32>::new(0)?);
     let counted = Arc::clone(&runs);
     let fails = move || {
@@ -132,7 +137,7 @@ fn initializer_fails() -> Result<String, Error> {
     Ok(format!("{} after {} forks", outcome(result), runs.load()))
 }
 
-fn terminated() -> Result<String, Error> {
+fn terminated() -> Outcome {
     let pool = two().build()?;
     let sleep = |ms: u64| -> u64 {
         std::thread::sleep(Duration::from_millis(ms));
@@ -144,14 +149,20 @@ fn terminated() -> Result<String, Error> {
     Ok(outcome(tasks[9_999].get()))
 }
 
-fn ignores_sigterm() -> Result<String, Error> {
+fn ignores_sigterm() -> Outcome {
     let ignore = || {
         // SAFETY: no handler.
         unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
     };
-    let pool = two().initializer(ignore).build()?;
-    pool.map_with_chunk(square, &[1, 2, 3, 4], 1)?; // both run
-    let busy = pool.submit(sleep_long, 1000)?;
+    let begun = Arc::new(Event::new()?);
+    let tells = Arc::clone(&begun);
+    let sleeps = move |seconds: u64| {
+        tells.set();
+        sleep_long(seconds)
+    };
+    let pool = two().initializer(ignore).build_with(sleeps)?;
+    let busy = pool.submit(1000)?;
+    begun.wait()?;
     pool.terminate()?;
     Ok(format!("ended, its task {}", outcome(busy.get())))
 }
@@ -161,9 +172,9 @@ fn sleep_long(seconds: u64) -> u64 {
     seconds
 }
 
-fn owner_killed() -> Result<String, Error> {
+fn owner_killed() -> Outcome {
     let pids = mpshm::Array::<u32>::new(3)?;
-    let ready = mpshm::Event::new()?;
+    let ready = Event::new()?;
     let owner = Process::spawn(|| {
         let pool = two().build().expect("a pool");
         let tasks = [(); 2].map(|()| pool.submit(sleep_long, 1000));
@@ -186,7 +197,7 @@ fn owner_killed() -> Result<String, Error> {
     Ok("workers and server ended".into())
 }
 
-fn endless_input() -> Result<String, Error> {
+fn endless_input() -> Outcome {
     let pool = two().build()?;
     let drawn = std::cell::Cell::new(0);
     let numbers = std::iter::from_fn(|| {
