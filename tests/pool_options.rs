@@ -136,6 +136,17 @@ fn more_deaths_than_may_be_break_the_pool() {
     assert!(error.to_string().contains("exit code 9"), "{error}");
 }
 
+fn a_task_that_ends_with_its_pool_is_done() {
+    let restarts = Pool::builder().workers(1).restart_limit(0, Duration::from_secs(60));
+    let pool = restarts.build().unwrap();
+    let dies = |_: u64| -> u64 { std::process::exit(9) };
+    let (first, second) = (pool.submit(dies, 0).unwrap(), pool.submit(square, 2).unwrap());
+    assert!(matches!(first.get().unwrap_err().kind(), ErrorKind::WorkerDied | ErrorKind::Broken));
+    assert_eq!(second.wait(Duration::from_secs(20)), Ok(true));
+    assert!(second.is_done());
+    assert_eq!(second.get().unwrap_err().kind(), ErrorKind::Broken);
+}
+
 fn deaths_long_ago_do_not_count() {
     let within = Duration::from_millis(20);
     let pool = Pool::builder().workers(1).restart_limit(1, within).build().unwrap();
@@ -279,6 +290,7 @@ fn main() {
         b25_a_task_that_takes_too_long_is_killed_and_no_other,
         a_wait_for_room_is_no_part_of_a_tasks_time,
         more_deaths_than_may_be_break_the_pool,
+        a_task_that_ends_with_its_pool_is_done,
         deaths_long_ago_do_not_count,
         a_task_beyond_the_memory_limit_ends_and_the_next_one_runs,
         pinned_workers_have_one_processor_each,
