@@ -88,13 +88,16 @@ struct owner {
 
 enum { PROCESSES = 3 };
 
+static mpshm_task_t *begun[2];
+
 static int owns(void *context) {
     struct owner *owner = (struct owner *)context;
-    mpshm_pool_t *pool = pool_of(2, NULL);
+    mpshm_pool_t *pool;
     int32_t pids[PROCESSES];
-    kept[1] = pool;
-    submitted(pool, waits, "x", 1);
-    submitted(pool, waits, "x", 1);
+    SAME(setpgid(0, 0), 0); /* with those that it makes */
+    kept[1] = pool = pool_of(2, NULL);
+    begun[0] = submitted(pool, waits, "x", 1);
+    begun[1] = submitted(pool, waits, "x", 1);
     UNTIL(counted() == 2);
     SAME(pids_of(pool, pids, 2), 2);
     pids[2] = server_of(pool);
@@ -132,8 +135,10 @@ static int is_interrupted(mpshm_pool_t *pool) {
     SAME(mpshm_task_get(task, NULL, 0, MPSHM_FOREVER, NULL), MPSHM_EINTERRUPTED);
     OK(mpshm_canceller_leave());
     /* All of the group had the signal, and only the owner minded. */
-    SAME(pids_of(pool, NULL, 0), 2);
-    mpshm_task_close(task);
+    OK(mpshm_event_set(gate));
+    OK(end_of(begun[0]));
+    OK(end_of(begun[1]));
+    OK(end_of(task));
     mpshm_pool_close(pool);
     return 0;
 }
@@ -144,7 +149,6 @@ static pid_t owner_that(struct owner *owner, int (*goes_on)(mpshm_pool_t *), int
     SAME(pipe(owner->fds), 0);
     owner->goes_on = goes_on;
     pid = child(owns, owner);
-    setpgid(pid, pid);
     SAME(read(owner->fds[0], pids, PROCESSES * sizeof *pids), PROCESSES * (long)sizeof *pids);
     close(owner->fds[0]);
     close(owner->fds[1]);
@@ -231,9 +235,9 @@ static void b29_a_pool_inside_a_worker_works(void) {
 static void a_dead_server_is_replaced_unless_it_was_said_not_to(void) {
     mpshm_pool_options_t options = pool_defaults();
     mpshm_pool_t *pool = pool_of(2, NULL);
-    int32_t server = server_of(pool);
+    int32_t server = server_of(pool), workers[2];
     mpshm_task_t *task;
-    int orphans;
+    int orphans, code;
     count_anew();
     task = submitted(pool, waits, "x", 1);
     UNTIL(counted() == 1 && pids_of(pool, NULL, 0) == 2);
@@ -246,12 +250,12 @@ static void a_dead_server_is_replaced_unless_it_was_said_not_to(void) {
     mpshm_pool_close(pool);
     options.flags = MPSHM_POOL_NO_NEW_SERVER;
     pool = pool_of(2, &options);
-    UNTIL(pids_of(pool, NULL, 0) == 2);
+    UNTIL(pids_of(pool, workers, 2) == 2);
     SAME(kill(server_of(pool), SIGKILL), 0);
-    task = submitted(pool, waits, "x", 1);
-    OK(mpshm_task_wait(task, MPSHM_FOREVER));
-    TRUE(end_of(task) != 0);
-    UNTIL(mpshm_pool_submit(pool, echoes, "x", 1, &task) == MPSHM_EBROKEN || end_of(task) == MPSHM_EBROKEN);
+    UNTIL(is_gone(workers[0]) && is_gone(workers[1]));
+    code = mpshm_pool_submit(pool, echoes, "x", 1, &task);
+    SAME(code == 0 ? end_of(task) : code, MPSHM_EBROKEN);
+    SAME(mpshm_pool_submit(pool, echoes, "x", 1, &task), MPSHM_EBROKEN);
     mpshm_pool_close(pool);
     /* The dead servers' workers came here. */
     for (orphans = 0; waitpid(-1, NULL, 0) > 0;) orphans++;
