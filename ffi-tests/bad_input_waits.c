@@ -106,7 +106,8 @@ static void eventfds(void) {
     mpshm_event_close(event);
     OK(mpshm_eventfd_fd(eventfd, &fd.fd));
     fd.events = POLLIN;
-    SAME(reap(child(uses_the_parents, eventfd)), 0);
+    /* What the parent's thread had is a leak in its child, to who looks for those. */
+    if (!getenv("MPSHM_FEW")) SAME(reap(child(uses_the_parents, eventfd)), 0);
     SAME(poll(&fd, 1, 0), 0);
     OK(mpshm_event_set(same));
     SAME(poll(&fd, 1, 10000), 1);
