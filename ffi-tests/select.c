@@ -94,8 +94,8 @@ static void each_kind(void) {
     bool ready[KINDS];
     size_t count;
     int kind, other;
+    pid_t pid;
     for (kind = 0; kind < KINDS; kind++) {
-        pid_t pid;
         make(items);
         SAME(mpshm_select(items, KINDS, 0, 0, ready, &count), MPSHM_ETIMEDOUT);
         pid = child(acts, &kind);
@@ -112,6 +112,14 @@ static void each_kind(void) {
     }
     OK(mpshm_select(items, KINDS, MPSHM_SELECT_ALL, MPSHM_FOREVER, ready, &count));
     SAME(count, KINDS);
+    close_all();
+    /* A wait for all goes on when some are ready. */
+    make(items);
+    for (kind = 0; kind < KINDS - 1; kind++) OK(act(kind));
+    pid = child(acts, &kind);
+    OK(mpshm_select(items, KINDS, MPSHM_SELECT_ALL, MPSHM_FOREVER, ready, &count));
+    SAME(count, KINDS);
+    SAME(reap(pid), 0);
     close_all();
 }
 

@@ -52,6 +52,7 @@
  *   | const mpshm_participant_t               | any              | usable                           | no             |
  *   | const mpshm_eventfd_t                   | any              | the parent's                     | no             |
  *   | const mpshm_process_t, _pool_t, _task_t | any              | MPSHM_EFORKED                    | no             |
+ *   | mpshm_imap_t                            | one              | MPSHM_EFORKED                    | no             |
  *   | const mpshm_canceller_t                 | any              | usable                           | mpshm_canceller_cancel() only |
  *   A handle is closed by one thread, when no other uses it. What a reserve or a claim points to is valid until that is
  *   ended, or the handle closed.
@@ -345,6 +346,19 @@
 // Wait until all are ready at once, not any.
 #define MPSHM_SELECT_ALL 1
 
+// Each worker stays on one processor, in turn those that the pool's maker may use.
+#define MPSHM_POOL_PIN_CPUS 1
+
+// When the fork server dies, the pool is broken. Without this another one is forked, by whichever thread waits for a
+// result, from the process as it then is.
+#define MPSHM_POOL_NO_NEW_SERVER 2
+
+// What a source returns that has no more arguments.
+#define MPSHM_IMAP_END 1
+
+// Tasks come as they end, not in the order of their arguments.
+#define MPSHM_IMAP_UNORDERED 1
+
 // An array of scalars in shared memory, of fixed length. Each element is atomic.
 typedef struct mpshm_array_t mpshm_array_t;
 
@@ -363,6 +377,9 @@ typedef struct mpshm_event_t mpshm_event_t;
 // A descriptor for poll, epoll and event loops, with a thread of its own.
 typedef struct mpshm_eventfd_t mpshm_eventfd_t;
 
+// A stream of a pool's results.
+typedef struct mpshm_imap_t mpshm_imap_t;
+
 // A count in shared memory that processes count down, once, and wait for until it is 0.
 typedef struct mpshm_latch_t mpshm_latch_t;
 
@@ -379,7 +396,7 @@ typedef struct mpshm_mutex_t mpshm_mutex_t;
 // Something that one process does and the others wait for, once for all of them.
 typedef struct mpshm_once_t mpshm_once_t;
 
-// Where a task's function puts its result.
+// Where a function of the program's puts bytes: a task its result, a source the next argument.
 typedef struct mpshm_output_t mpshm_output_t;
 
 // A process that takes part in a segment: alive, or not. One incarnation: who comes later with the same number is another.
@@ -603,11 +620,16 @@ typedef struct mpshm_waitable_t {
   const void *value;
 } mpshm_waitable_t;
 
+// What each worker calls once, before any task. It runs in the worker, a fork of the pool's maker, also in one that
+// replaces another: what `context` points to is the worker's own copy, as it was when the fork server was forked. Returns
+// 0; anything else is an error, and the worker ends.
+typedef int (*mpshm_pool_init_fn)(void *context);
+
 // How a pool is made. Set by mpshm_pool_options_init(), then changed.
 typedef struct mpshm_pool_options_t {
   // Bytes of this struct, as mpshm_pool_options_init() sets it.
   size_t struct_size;
-  // 0: no flags are known yet.
+  // MPSHM_POOL_… bits; 0 by default.
   uint64_t flags;
   // Tasks that the queue to the workers holds; 128 by default.
   uint64_t queue;
@@ -625,15 +647,74 @@ typedef struct mpshm_pool_options_t {
   uint32_t restart_limit;
   // In nanoseconds; 0, the default: as many as will.
   uint64_t restart_within_ns;
+  // Up to how many workers mpshm_pool_resize() may go, at most 1000; 0, the default: as many as the pool begins with.
+  // Memory is set aside for each.
+  uint32_t workers_max;
+  // 0.
+  uint32_t reserved;
+  // Or NULL. A pool in which it fails three times in a row is broken, with what it returned in the message.
+  mpshm_pool_init_fn initializer;
+  // What the initializer gets.
+  void *initializer_context;
 } mpshm_pool_options_t;
 
+// What one worker has done so far. Set by mpshm_pool_stats().
+typedef struct mpshm_worker_stats_t {
+  // Bytes of this struct: set by the caller in the first of several; EINVAL when that is another number.
+  size_t struct_size;
+  // Its process id.
+  int32_t pid;
+  // Whether its initializer is done.
+  bool is_ready;
+  // Whether it runs a task at the moment.
+  bool is_busy;
+  // 0.
+  uint16_t reserved;
+  // Tasks, or chunks of maps, that it has run, those that failed included.
+  uint64_t tasks;
+  // How long it has spent in tasks, the present one included, in nanoseconds.
+  uint64_t busy_ns;
+  // How long it has waited for tasks, or for room for results, since it was ready, in nanoseconds.
+  uint64_t idle_ns;
+} mpshm_worker_stats_t;
+
 // A task: reads `length` bytes at `input`, puts its result out with mpshm_output_write(), returns 0;
-// anything else is an error. It runs in a worker, forked when the pool was made: it must have
-// been in the program's memory by then.
+// anything else is an error, whose message mpshm_output_fail() sets. It runs in a worker, forked when the pool was made: it
+// must have been in the program's memory by then, and what it changes is the worker's own, but for shared memory.
 typedef int (*mpshm_task_fn)(const void *input, size_t length, struct mpshm_output_t *output);
 
-// One step of a map: makes a result out of an item. Returns 0; anything else is an error.
+// Why a task has no result. Set by mpshm_task_error().
+typedef struct mpshm_task_error_t {
+  // Bytes of this struct, set by the caller; EINVAL when that is another number.
+  size_t struct_size;
+  // ETASKFAILED, EWORKERDIED, ETIMELIMIT, ECANCELLED, EBROKEN; 0 for a task that has a result.
+  int code;
+  // ETASKFAILED, EWORKERDIED, ETIMELIMIT: the worker's process id; else 0.
+  int32_t pid;
+  // EWORKERDIED: its exit code, −N when signal N killed it, or MPSHM_STATUS_UNKNOWN; else 0.
+  int status;
+  // EWORKERDIED: how many workers have died in this task; else 0.
+  uint32_t attempts;
+} mpshm_task_error_t;
+
+// One step of a map: makes a result out of an item. Returns 0; anything else is an error. It runs in a worker, as an
+// mpshm_task_fn does; both places are the worker's own, aligned as in arrays that begin at a multiple of 16.
 typedef int (*mpshm_map_fn)(const void *item, void *result);
+
+// How a stream is made. Set by mpshm_imap_options_init(), then changed.
+typedef struct mpshm_imap_options_t {
+  // Bytes of this struct, as mpshm_imap_options_init() sets it.
+  size_t struct_size;
+  // MPSHM_IMAP_… bits; 0 by default.
+  uint64_t flags;
+  // How many tasks may be in flight beyond one for each worker; UINT64_MAX, the default: as many as there are workers.
+  uint64_t buffer;
+} mpshm_imap_options_t;
+
+// Gives the next argument: writes it with mpshm_output_write() and returns 0. MPSHM_IMAP_END: there are no more; anything else is
+// an error, whose message mpshm_output_fail() sets. It runs in the pool's own process, in the thread that calls
+// mpshm_imap_next() and inside that call, and may use the pool, but not the stream.
+typedef int (*mpshm_source_fn)(void *context, struct mpshm_output_t *argument);
 
 #ifdef __cplusplus
 extern "C" {
@@ -1953,14 +2034,70 @@ void mpshm_eventfd_close(struct mpshm_eventfd_t *eventfd);
 MPSHM_MUST_USE int mpshm_pool_options_init(struct mpshm_pool_options_t *options);
 
 // Makes a pool of `workers` processes, 1 to 1000, and a fork server that is their parent, replaces those that die
-// and ends with all of them when the calling process ends. `options` may be NULL. Errors: EINVAL, ENOSPACE, ELIMIT.
+// and ends with all of them when the calling process ends. Server and workers keep what memory and descriptors this
+// process has now. `options` may be NULL. Errors: EINVAL, ENOSPACE, ELIMIT.
 MPSHM_MUST_USE
 int mpshm_pool_create(uint32_t workers,
                       const struct mpshm_pool_options_t *options,
                       struct mpshm_pool_t **pool);
 
+// Takes no more tasks; those that were handed over go on. Errors: EFORKED.
+MPSHM_MUST_USE int mpshm_pool_close_tasks(const struct mpshm_pool_t *pool);
+
+// Waits at most `timeout_ns` until all tasks of a pool that takes no more have ended, and ends the workers.
+// Errors: EINVAL (it takes tasks), ETIMEDOUT, EINTERRUPTED, EFORKED.
+MPSHM_MUST_USE int mpshm_pool_join(const struct mpshm_pool_t *pool, int64_t timeout_ns);
+
+// Takes no more tasks, waits at most `timeout_ns` until all have ended, and ends the workers:
+// mpshm_pool_close_tasks() and mpshm_pool_join(). Errors: ETIMEDOUT, EINTERRUPTED, EFORKED.
+MPSHM_MUST_USE int mpshm_pool_finish(const struct mpshm_pool_t *pool, int64_t timeout_ns);
+
+// Ends the workers now: SIGTERM, half a second later SIGKILL. Tasks that have not ended say ECANCELLED.
+// Errors: EFORKED.
+MPSHM_MUST_USE int mpshm_pool_terminate(const struct mpshm_pool_t *pool);
+
+// mpshm_pool_terminate() with another time between SIGTERM and SIGKILL; MPSHM_FOREVER: no SIGKILL.
+// Errors: EFORKED.
+MPSHM_MUST_USE int mpshm_pool_terminate_after(const struct mpshm_pool_t *pool, int64_t grace_ns);
+
+// How many workers the pool keeps.
+MPSHM_MUST_USE int mpshm_pool_workers(const struct mpshm_pool_t *pool, uint64_t *workers);
+
+// Changes how many workers the pool keeps, from 1 to the options' workers_max. New ones are forked at once; those that
+// are too many end when they have no task in hand. Errors: EINVAL, ECLOSED, EFORKED.
+MPSHM_MUST_USE
+int mpshm_pool_resize(const struct mpshm_pool_t *pool,
+                      uint32_t workers);
+
+// How many workers have been forked in place of others. Errors: EFORKED.
+MPSHM_MUST_USE int mpshm_pool_restarts(const struct mpshm_pool_t *pool, uint64_t *restarts);
+
+// The process ids of the workers as of now: at most `room` go to `pids`, and how many they are to `*count`. `pids` may
+// be NULL when `room` is 0. Errors: EFORKED.
+MPSHM_MUST_USE
+int mpshm_pool_worker_pids(const struct mpshm_pool_t *pool,
+                           int32_t *pids,
+                           size_t room,
+                           size_t *count);
+
+// The process id of the fork server, the parent of all workers. Errors: ENOTFOUND once the pool has ended; EFORKED.
+MPSHM_MUST_USE
+int mpshm_pool_server_pid(const struct mpshm_pool_t *pool,
+                          int32_t *pid);
+
+// What each living worker has done, read from shared words: no worker is disturbed. At most `room` go to `stats`, and how
+// many workers there are to `*count`. `stats` may be NULL when `room` is 0. Errors: EINVAL, EFORKED.
+MPSHM_MUST_USE
+int mpshm_pool_stats(const struct mpshm_pool_t *pool,
+                     struct mpshm_worker_stats_t *stats,
+                     size_t room,
+                     size_t *count);
+
+// Terminates the pool and closes the handle; NULL is a no-op. In a forked child the pool goes on.
+void mpshm_pool_close(struct mpshm_pool_t *pool);
+
 // Hands a task with a copy of `length` bytes at `input` to the workers, and does not wait.
-// Errors: ETOOBIG (more than message_max), ECLOSED, EFORKED.
+// Errors: ETOOBIG (more than message_max), ECLOSED, EBROKEN, EFORKED.
 MPSHM_MUST_USE
 int mpshm_pool_submit(const struct mpshm_pool_t *pool,
                       mpshm_task_fn function,
@@ -1968,8 +2105,17 @@ int mpshm_pool_submit(const struct mpshm_pool_t *pool,
                       size_t length,
                       struct mpshm_task_t **task);
 
-// Appends `length` bytes to the result. To be called by a task's function.
-MPSHM_MUST_USE int mpshm_output_write(struct mpshm_output_t *output, const void *data, size_t length);
+// Appends `length` bytes to the result, or the argument. To be called by the function that was given the output, in that call.
+MPSHM_MUST_USE
+int mpshm_output_write(struct mpshm_output_t *output,
+                       const void *data,
+                       size_t length);
+
+// Sets the message of the error that the function is going to return, of any length; without it the message has the number that it
+// returns. To be called as mpshm_output_write().
+MPSHM_MUST_USE
+int mpshm_output_fail(struct mpshm_output_t *output,
+                      const char *message);
 
 // Waits for the task's result, at most `timeout_ns`, and copies it to `buffer` of `size` bytes; `*length`,
 // unless that is NULL, gets the length that it has. Again and again.
@@ -1982,13 +2128,43 @@ int mpshm_task_get(const struct mpshm_task_t *task,
                    int64_t timeout_ns,
                    size_t *length);
 
+// Waits until the task has ended, with a result or without, at most `timeout_ns`.
+// Errors: ETIMEDOUT, EINTERRUPTED, EFORKED.
+MPSHM_MUST_USE int mpshm_task_wait(const struct mpshm_task_t *task, int64_t timeout_ns);
+
+// Whether the task has ended, with a result or without. Never waits, but moves the pool on: tasks that the queue to
+// the workers had no room for, results that have come. Errors: EFORKED.
+MPSHM_MUST_USE
+int mpshm_task_is_done(const struct mpshm_task_t *task,
+                       bool *is_done);
+
+// Ends the task as ECANCELLED if no worker has begun it; `*cancelled`, unless that is NULL, gets whether that was so.
+// Errors: EFORKED.
+MPSHM_MUST_USE
+int mpshm_task_cancel(const struct mpshm_task_t *task,
+                      bool *cancelled);
+
+// Sets `*error`, whose struct_size the caller has set, to what came of a task that has ended. Never waits.
+// Errors: ETIMEDOUT (it has not ended), EFORKED.
+MPSHM_MUST_USE int mpshm_task_error(const struct mpshm_task_t *task, struct mpshm_task_error_t *error);
+
+// Copies what is to be said of a task that has ended without a result, as mpshm_process_name() copies: of one that failed, its
+// own message. Of one that has a result, nothing. Errors: ETIMEDOUT (it has not ended), EFORKED.
+MPSHM_MUST_USE
+int mpshm_task_message(const struct mpshm_task_t *task,
+                       char *buffer,
+                       size_t size,
+                       size_t *length);
+
 // Closes the handle; NULL is a no-op. The task goes on, its result is forgotten.
 void mpshm_task_close(struct mpshm_task_t *task);
 
 // Calls `function` for each of `count` items of `item_size` bytes at `items` in the workers, and waits; the
-// results of `result_size` bytes each go to `results`, in order. `chunk` items go to a worker at a time; 0
-// = as many as seems best. On an error the content of `results` is undefined.
-// Errors: ETASKFAILED, EWORKERDIED, ECLOSED, EINVAL, ETOOBIG, EINTERRUPTED, EFORKED.
+// results of `result_size` bytes each go to `results`, in order. `chunk` items go to a worker at a time, or as many as
+// message_max has room for; 0 = as many as seems best. `results` may be `items` where both have one size. What fails takes its chunk with it;
+// the others run to their end, and then the first error is said. On an error the content of `results` is undefined.
+// Errors: ETASKFAILED, EWORKERDIED, ETIMELIMIT, ECANCELLED, ECLOSED, EBROKEN, ETOOBIG (not even one item fits a message),
+// EINTERRUPTED, EFORKED.
 MPSHM_MUST_USE
 int mpshm_pool_map(const struct mpshm_pool_t *pool,
                    mpshm_map_fn function,
@@ -1999,18 +2175,31 @@ int mpshm_pool_map(const struct mpshm_pool_t *pool,
                    size_t result_size,
                    size_t chunk);
 
-// Takes no more tasks, waits at most `timeout_ns` until all have ended, and ends the workers.
-// Errors: ETIMEDOUT, EINTERRUPTED, EFORKED.
-MPSHM_MUST_USE int mpshm_pool_finish(const struct mpshm_pool_t *pool, int64_t timeout_ns);
+// Sets the defaults.
+MPSHM_MUST_USE int mpshm_imap_options_init(struct mpshm_imap_options_t *options);
 
-// Ends the workers now; tasks that have not ended say ECANCELLED.
-MPSHM_MUST_USE int mpshm_pool_terminate(const struct mpshm_pool_t *pool);
+// Makes a stream of tasks that run `function`, each on an argument of `source`, which is asked for it only inside
+// mpshm_imap_next(): it may be endless, for so many are in flight at most as the options say. `options` may be NULL. The
+// pool may be closed before the stream. Errors: EINVAL.
+MPSHM_MUST_USE
+int mpshm_pool_imap(const struct mpshm_pool_t *pool,
+                    mpshm_task_fn function,
+                    mpshm_source_fn source,
+                    void *context,
+                    const struct mpshm_imap_options_t *options,
+                    struct mpshm_imap_t **imap);
 
-// How many workers the pool keeps.
-MPSHM_MUST_USE int mpshm_pool_workers(const struct mpshm_pool_t *pool, uint64_t *workers);
+// Waits for the next task to end, at most `timeout_ns`, and hands it out: mpshm_task_get() has its result, or its error, without
+// waiting. `*task` is NULL at the end of the stream. What is wrong with the source (ETASKFAILED), with an argument
+// (ETOOBIG) or with the pool comes after the tasks that were in flight, once, and then the end.
+// Errors: ETIMEDOUT (it can be asked for again), ETASKFAILED, ETOOBIG, ECLOSED, EBROKEN, EINTERRUPTED, EFORKED.
+MPSHM_MUST_USE
+int mpshm_imap_next(struct mpshm_imap_t *imap,
+                    int64_t timeout_ns,
+                    struct mpshm_task_t **task);
 
-// Terminates the pool and closes the handle; NULL is a no-op.
-void mpshm_pool_close(struct mpshm_pool_t *pool);
+// Closes the handle; NULL is a no-op. Tasks in flight go on, their results are forgotten; those handed out stay.
+void mpshm_imap_close(struct mpshm_imap_t *imap);
 
 // Makes a canceller.
 MPSHM_MUST_USE int mpshm_canceller_create(struct mpshm_canceller_t **canceller);

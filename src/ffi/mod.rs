@@ -50,7 +50,15 @@ pub mod participant;
 
 pub mod select;
 
+pub mod pool_options;
+
 pub mod pool;
+
+pub mod pool_task;
+
+pub mod pool_map;
+
+pub mod pool_imap;
 
 pub mod canceller;
 

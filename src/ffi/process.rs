@@ -387,7 +387,12 @@ pub unsafe extern "C" fn mpshm_process_name(
 
 /// # Safety
 /// `buffer` is NULL or has `size` bytes; `length` is NULL or can be written.
-unsafe fn put_text(text: &str, buffer: *mut c_char, size: usize, length: *mut usize) -> Result<()> {
+pub(super) unsafe fn put_text(
+    text: &str,
+    buffer: *mut c_char,
+    size: usize,
+    length: *mut usize,
+) -> Result<()> {
     if buffer.is_null() && size > 0 {
         return Err(invalid(format!("a buffer of {size} bytes at NULL")));
     }

@@ -32,6 +32,7 @@
 //! descriptors that the owner has open then. The thread that made the pool may end.
 
 mod builder;
+pub(crate) mod feed;
 mod function;
 mod keeper;
 mod more;

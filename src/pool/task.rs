@@ -164,10 +164,10 @@ impl<R> Task<R> {
     /// # Errors
     /// `Interrupted`, or `Pool` when the pool's memory is damaged.
     pub fn wait(&self, deadline: impl Into<Deadline>) -> Result<bool, TaskError> {
-        match self.pool.outcome(self.id, deadline.into(), |_| Ok(())) {
+        match self.pool.wait_for_any(&[self.id], deadline.into()) {
+            Ok(_) => Ok(true),
             Err(TaskError::TimedOut) => Ok(false),
-            Err(error @ (TaskError::Interrupted | TaskError::Pool(_))) => Err(error),
-            _ => Ok(true),
+            Err(error) => Err(error),
         }
     }
 

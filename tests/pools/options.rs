@@ -135,6 +135,17 @@ fn more_deaths_than_may_be_break_the_pool() {
     assert!(error.to_string().contains("exit code 9"), "{error}");
 }
 
+fn a_task_that_ends_with_its_pool_is_done() {
+    let restarts = Pool::builder().workers(1).restart_limit(0, Duration::from_secs(60));
+    let pool = restarts.build().unwrap();
+    let dies = |_: u64| -> u64 { std::process::exit(9) };
+    let (first, second) = (pool.submit(dies, 0).unwrap(), pool.submit(square, 2).unwrap());
+    assert!(matches!(first.get().unwrap_err().kind(), ErrorKind::WorkerDied | ErrorKind::Broken));
+    assert_eq!(second.wait(Duration::from_secs(20)), Ok(true));
+    assert!(second.is_done());
+    assert_eq!(second.get().unwrap_err().kind(), ErrorKind::Broken);
+}
+
 fn deaths_long_ago_do_not_count() {
     let within = Duration::from_millis(20);
     let pool = Pool::builder().workers(1).restart_limit(1, within).build().unwrap();
@@ -284,4 +295,5 @@ pub const TESTS: &[Test] = tests![
     a_task_that_waits_can_be_cancelled_and_one_that_runs_cannot,
     a_pool_grows_and_shrinks,
     statistics_count_tasks_and_time,
+    a_task_that_ends_with_its_pool_is_done,
 ];
