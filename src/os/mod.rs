@@ -19,6 +19,7 @@ pub(crate) mod memory;
 pub(crate) mod mirror;
 pub(crate) mod pin;
 pub(crate) mod poll;
+pub(crate) mod proc;
 pub(crate) mod process;
 pub(crate) mod socket;
 

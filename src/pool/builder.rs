@@ -63,7 +63,7 @@ impl PoolBuilder {
     }
 
     /// How many tasks the queue to the workers holds: 128 by default. With arguments, or chunks, of more than about 200 bytes it
-    /// holds fewer: four for each worker and eight. What it has no room for waits in this process.
+    /// holds fewer: four for each worker and two. What it has no room for waits in this process.
     pub fn queue(self, tasks: u64) -> Self {
         Self { queue: tasks, ..self }
     }
