@@ -182,7 +182,7 @@ fn proc_is_ours(own: u32) -> bool {
 }
 
 /// When this process began; none in another pid namespace's `/proc`, which shows it under another number.
-fn own_start_time(own: u32) -> Option<u64> {
+pub(crate) fn own_start_time(own: u32) -> Option<u64> {
     let mut room = proc::ROOM;
     let stat = proc::read("/proc/self/stat", &mut room)?;
     let number = stat.split(|&byte| byte == b' ').next()?;
