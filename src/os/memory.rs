@@ -328,8 +328,8 @@ fn is_little(size: u64) -> bool {
         let mut info: libc::sysinfo = std::mem::zeroed();
         (libc::sysinfo(&raw mut info) == 0, info)
     };
-    let unused = (info.freeram as u64).saturating_mul(u64::from(info.mem_unit));
-    known && size <= unused / 8
+    let unused = u128::from(info.freeram) * u128::from(info.mem_unit);
+    known && u128::from(size) <= unused / 8
 }
 
 /// A limit from here on is none.
