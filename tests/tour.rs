@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const PARTS: [&str; 6] = ["processes", "pool_map", "value", "array", "factorials", "queue"];
 /// The longest that a tour may take: without optimization its big numbers take their time.
-const LIMIT: Duration = Duration::from_secs(if cfg!(debug_assertions) { 300 } else { 10 });
+const LIMIT: Duration = Duration::from_secs(if cfg!(debug_assertions) { 300 } else { 60 });
 
 static TOUR: OnceLock<PathBuf> = OnceLock::new();
 

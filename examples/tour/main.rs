@@ -7,6 +7,7 @@ mod factorials;
 mod family;
 mod pool_map;
 mod processes;
+mod product;
 mod queue;
 mod value;
 

@@ -2,8 +2,8 @@
 //!
 //! A handle remembers the process generation that it was used in; a load and a compare at the
 //! start of each operation tell whether it has crossed a fork since. The word lies in a page of
-//! its own under `MADV_WIPEONFORK`, so that a child made by a raw `clone` notices as well, and an
-//! at-fork handler zeroes it where the kernel knows no such advice.
+//! its own under `MADV_WIPEONFORK`, so that a child made by a raw `clone` notices as well; where the
+//! kernel knows no such advice, an at-fork handler zeroes it.
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
@@ -67,8 +67,10 @@ pub(crate) fn generation() -> u32 {
     if current != 0 { current } else { begin_generation() }
 }
 
+/// The same for a child that was just forked: its page is written without being read first, which would be a page
+/// fault of its own.
 #[cold]
-fn begin_generation() -> u32 {
+pub(crate) fn begin_generation() -> u32 {
     // Several threads of a fresh process may race here; the first one's number stands.
     let fresh = NEWEST.fetch_add(1, Ordering::Relaxed) % (NO_PROCESS - 1) + 1;
     match word().compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
@@ -96,14 +98,15 @@ fn map_page() -> &'static AtomicU32 {
         )
     };
     assert!(mapped != libc::MAP_FAILED, "mpshm: no memory for one page");
-    // SAFETY: the range is the mapping just made. The advice may be unknown: the handler covers it.
-    unsafe { libc::madvise(mapped, SIZE, libc::MADV_WIPEONFORK) };
+    // SAFETY: the range is the mapping just made.
+    let wiped = unsafe { libc::madvise(mapped, SIZE, libc::MADV_WIPEONFORK) } == 0;
     match PAGE.compare_exchange(
         (&raw const NO_PAGE).cast_mut(),
         mapped.cast(),
         Ordering::AcqRel,
         Ordering::Acquire,
     ) {
+        Ok(_) if wiped => {}
         Ok(_) => {
             // SAFETY: `child` is async-signal-safe: it stores one word.
             unsafe { libc::pthread_atfork(None, None, Some(child)) };

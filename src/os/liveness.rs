@@ -4,6 +4,7 @@
 //! its own is free, or the process that bore its identity is gone. A wrong "dead" corrupts, a late
 //! one only delays, so every doubt reads as alive.
 
+use crate::os::proc;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -27,7 +28,7 @@ impl Identity {
         let pid = unsafe { libc::getpid() } as u32;
         Self {
             pid,
-            start: start_time(pid).filter(|_| proc_is_ours(pid)).unwrap_or(0),
+            start: own_start_time(pid).unwrap_or(0),
             namespaces: own_namespaces(),
             boot: fold(boot_id()),
         }
@@ -180,10 +181,22 @@ fn proc_is_ours(own: u32) -> bool {
     std::fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == own.to_string().as_str())
 }
 
+/// When this process began; none in another pid namespace's `/proc`, which shows it under another number.
+pub(crate) fn own_start_time(own: u32) -> Option<u64> {
+    let mut room = proc::ROOM;
+    let stat = proc::read("/proc/self/stat", &mut room)?;
+    let number = stat.split(|&byte| byte == b' ').next()?;
+    let is_own = number == own.to_string().as_bytes();
+    start_in(stat).filter(|_| is_own)
+}
+
+fn start_time(pid: u32) -> Option<u64> {
+    start_in(proc::read(&format!("/proc/{pid}/stat"), &mut proc::ROOM.clone())?)
+}
+
 /// Field 22 of `/proc/PID/stat`. The name in field 2 may hold anything, so fields count from its
 /// last parenthesis on.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+fn start_in(stat: &[u8]) -> Option<u64> {
     let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
     let rest = std::str::from_utf8(&stat[after_name..]).ok()?;
     rest.split_ascii_whitespace().nth(19)?.parse().ok()

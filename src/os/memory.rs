@@ -4,6 +4,7 @@
 //! SIGBUS later.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::os::proc;
 use memmap2::{MmapOptions, MmapRaw};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -308,7 +309,9 @@ fn no_space(what: &str, whose: &str) -> Error {
 /// Shared memory that the machine or the control group does not have would bring the
 /// out-of-memory killer, not an error: it is asked for first.
 pub(crate) fn refuse_more_than_free(size: u64, what: &str) -> Result<()> {
-    if let Some(free) = free_memory().filter(|&free| size > free) {
+    let machine = if is_little(size) { None } else { meminfo("MemAvailable:") };
+    let free = [machine, left_by_groups()].into_iter().flatten().min();
+    if let Some(free) = free.filter(|&free| size > free) {
         return Err(Error::new(
             ErrorKind::NoSpace,
             format!("no space for {what}: {free} bytes of memory are available"),
@@ -317,13 +320,29 @@ pub(crate) fn refuse_more_than_free(size: u64, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Bytes that can still be used: the machine's `MemAvailable`, or less where a control group says.
-fn free_memory() -> Option<u64> {
-    let number =
-        |path: &str| -> Option<u64> { std::fs::read_to_string(path).ok()?.trim().parse().ok() };
-    let mut free = meminfo("MemAvailable:");
-    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    for line in groups.lines() {
+/// Whether the machine has several times as much memory that is not used at all, which the kernel says much sooner than
+/// what it could get hold of.
+fn is_little(size: u64) -> bool {
+    // SAFETY: an all-zero sysinfo is valid, and a valid place for the answer.
+    let (known, info) = unsafe {
+        let mut info: libc::sysinfo = std::mem::zeroed();
+        (libc::sysinfo(&raw mut info) == 0, info)
+    };
+    let unused = u128::from(info.freeram) * u128::from(info.mem_unit);
+    known && u128::from(size) <= unused / 8
+}
+
+/// A limit from here on is none.
+const NO_LIMIT: u64 = 1 << 62;
+
+/// Bytes that the control groups of this process have left, if they have limits.
+fn left_by_groups() -> Option<u64> {
+    let number = |path: &str| -> Option<u64> {
+        proc::read_text(path, &mut proc::ROOM.clone())?.trim().parse().ok()
+    };
+    let mut room = proc::ROOM;
+    let mut free: Option<u64> = None;
+    for line in proc::read_text("/proc/self/cgroup", &mut room)?.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else { continue };
         let (root, limit, usage) = if controllers.is_empty() {
@@ -337,9 +356,9 @@ fn free_memory() -> Option<u64> {
         let mut group = group.trim_end_matches('/');
         loop {
             let folder = format!("{root}{group}");
-            if let (Some(limit), Some(usage)) =
-                (number(&format!("{folder}/{limit}")), number(&format!("{folder}/{usage}")))
-            {
+            let limit = number(&format!("{folder}/{limit}")).filter(|&limit| limit < NO_LIMIT);
+            let usage = limit.and_then(|_| number(&format!("{folder}/{usage}")));
+            if let (Some(limit), Some(usage)) = (limit, usage) {
                 let left = limit.saturating_sub(usage);
                 free = Some(free.map_or(left, |free| free.min(left)));
             }
@@ -354,7 +373,8 @@ fn free_memory() -> Option<u64> {
 
 /// A line of `/proc/meminfo`, in bytes.
 fn meminfo(label: &str) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let mut room = proc::ROOM;
+    let text = proc::read_text("/proc/meminfo", &mut room)?;
     let line = text.lines().find_map(|line| line.strip_prefix(label))?;
     line.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }

@@ -3,6 +3,7 @@
 //! One small file per subject, one function per system call or per small fixed sequence of them.
 
 pub(crate) mod barrier;
+pub(crate) mod c_output;
 pub(crate) mod child;
 pub(crate) mod children;
 pub(crate) mod clock;
@@ -19,6 +20,7 @@ pub(crate) mod memory;
 pub(crate) mod mirror;
 pub(crate) mod pin;
 pub(crate) mod poll;
+pub(crate) mod proc;
 pub(crate) mod process;
 pub(crate) mod socket;
 

@@ -1,4 +1,4 @@
-//! Processes: fork, the end of a child, wait and signals by pidfd, and the C library's output.
+//! Processes: fork, the end of a child, wait and signals by pidfd.
 
 use crate::error::{Error, Result};
 use crate::os::clock::{self, Deadline};
@@ -141,6 +141,11 @@ pub(crate) fn look(pidfd: BorrowedFd<'_>) -> Look {
     wait_id(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, libc::WNOHANG | libc::WNOWAIT)
 }
 
+/// Waits until a child has ended, and leaves it to be reaped. Never says that it lives.
+pub(crate) fn wait_for_end(pidfd: BorrowedFd<'_>) -> Look {
+    wait_id(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, libc::WNOWAIT)
+}
+
 /// Takes a child that has ended out of the process table; does nothing for any other.
 pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Look {
     wait_id(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, libc::WNOHANG)
@@ -266,58 +271,6 @@ pub(crate) fn write_to_stderr(mut text: &[u8]) {
             written if written > 0 => text = &text[written as usize..],
             -1 if last_errno() == libc::EINTR => {}
             _ => return,
-        }
-    }
-}
-
-// The C library's streams: glibc and musl have these under the same names.
-unsafe extern "C" {
-    static stdin: *mut libc::FILE;
-    static stdout: *mut libc::FILE;
-    static stderr: *mut libc::FILE;
-    fn ftrylockfile(stream: *mut libc::FILE) -> c_int;
-    fn funlockfile(stream: *mut libc::FILE);
-    fn __fpurge(stream: *mut libc::FILE);
-    fn __fpending(stream: *mut libc::FILE) -> usize;
-}
-
-/// Which C streams were flushed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flushed {
-    /// All of them.
-    All,
-    /// `stdout` and `stderr` only: another thread sits in a read of `stdin`, holds its lock, and
-    /// a flush of all streams would wait until it comes back.
-    Standard,
-}
-
-/// Writes out what the C library holds back: of all streams if that cannot block on a read of
-/// `stdin`.
-pub(crate) fn flush_c_streams(most: Flushed) -> Flushed {
-    // SAFETY: the standard streams live as long as the process, and these functions lock them
-    // themselves; only what was locked here is unlocked.
-    unsafe {
-        if most == Flushed::All && ftrylockfile(stdin) == 0 {
-            funlockfile(stdin);
-            libc::fflush(std::ptr::null_mut());
-            return Flushed::All;
-        }
-        libc::fflush(stdout);
-        libc::fflush(stderr);
-        Flushed::Standard
-    }
-}
-
-/// In a forked child: forgets what other threads of the parent put into the standard streams
-/// between the flush and the fork, for the parent will write it. Allocates nothing, takes no lock.
-pub(crate) fn forget_c_output() {
-    // SAFETY: the child has one thread, so nobody else is at these streams.
-    unsafe {
-        // Mostly there is nothing: not to write there saves the child the copy of a page.
-        for stream in [stdout, stderr] {
-            if __fpending(stream) > 0 {
-                __fpurge(stream);
-            }
         }
     }
 }

@@ -25,7 +25,8 @@ const MOST: usize = 1000;
 #[derive(Clone)]
 #[must_use = "nothing is made before `build`"]
 pub struct PoolBuilder {
-    pub(super) workers: usize,
+    /// As many as there are processors, if none.
+    pub(super) workers: Option<usize>,
     pub(super) queue: u64,
     pub(super) message_max: u64,
     pub(super) initializer: Option<Arc<dyn Fn() + Send + Sync>>,
@@ -42,7 +43,7 @@ pub struct PoolBuilder {
 impl PoolBuilder {
     pub(super) fn new() -> Self {
         Self {
-            workers: cpu_count(),
+            workers: None,
             queue: 128,
             message_max: 16 << 10,
             initializer: None,
@@ -59,11 +60,11 @@ impl PoolBuilder {
 
     /// How many workers: as many as there are processors by default.
     pub fn workers(self, workers: usize) -> Self {
-        Self { workers, ..self }
+        Self { workers: Some(workers), ..self }
     }
 
     /// How many tasks the queue to the workers holds: 128 by default. With arguments, or chunks, of more than about 200 bytes it
-    /// holds fewer: four for each worker and eight. What it has no room for waits in this process.
+    /// holds fewer: four for each worker and two. What it has no room for waits in this process.
     pub fn queue(self, tasks: u64) -> Self {
         Self { queue: tasks, ..self }
     }
@@ -215,11 +216,12 @@ impl PoolBuilder {
     }
 
     fn plan(self, make: Option<Box<dyn Fn() -> Box<dyn Any> + Send + Sync>>) -> Result<Plan> {
-        self.check()?;
-        let workers_max = self.workers_max.unwrap_or(self.workers);
+        let workers = self.workers.unwrap_or_else(cpu_count);
+        self.check(workers)?;
+        let workers_max = self.workers_max.unwrap_or(workers);
         let initializer = self.initializer;
         let rules = Rules {
-            workers: self.workers as u32,
+            workers: workers as u32,
             // Twice as many, and some: the ends that the owner has not seen to when it is elsewhere.
             records: 2 * workers_max + 16,
             initializes: initializer.is_some() || make.is_some(),
@@ -249,15 +251,14 @@ impl PoolBuilder {
         })
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&self, workers: usize) -> Result<()> {
         let refuse = |text: String| Err(Error::new(ErrorKind::Invalid, text));
-        if self.workers == 0 || self.workers > MOST {
-            return refuse(format!("a pool of {} workers: 1 to {MOST} are possible", self.workers));
+        if workers == 0 || workers > MOST {
+            return refuse(format!("a pool of {workers} workers: 1 to {MOST} are possible"));
         }
-        if self.workers_max.is_some_and(|most| most < self.workers || most > MOST) {
+        if self.workers_max.is_some_and(|most| most < workers || most > MOST) {
             return refuse(format!(
-                "a pool of {} workers that may become {}: at least as many, and at most {MOST}, are possible",
-                self.workers,
+                "a pool of {workers} workers that may become {}: at least as many, and at most {MOST}, are possible",
                 self.workers_max.unwrap_or(0)
             ));
         }

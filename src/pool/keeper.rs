@@ -27,7 +27,8 @@ impl Inner {
         let work = |post: Post<'_>| {
             let (states, habits) = (&self.states, &self.plan.habits);
             let (tasks, results) = (&tasks, &results);
-            worker::run(post, &Equipment { tasks, results, states, owner, habits })
+            let pid = std::process::id();
+            worker::run(post, &Equipment { tasks, results, states, owner, habits, pid })
         };
         // Without room the owner is not asleep on this queue.
         let tell = || {

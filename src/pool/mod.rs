@@ -34,6 +34,7 @@
 mod builder;
 pub(crate) mod feed;
 mod function;
+mod gather;
 mod keeper;
 mod more;
 mod owner;
@@ -48,6 +49,7 @@ use crate::layout::plain::Pod;
 use crate::os::clock::Deadline;
 pub use builder::PoolBuilder;
 pub use function::FnPool;
+use gather::Values;
 pub use more::MapTask;
 pub(crate) use owner::Inner;
 pub use stats::WorkerStats;
@@ -297,33 +299,10 @@ impl Pool {
         self.inner.check_argument(size_of::<T>())?;
         let fit = self.inner.message_max() / size_of::<T>().max(size_of::<R>());
         let chunk = chunk.min(fit.max(1));
-        let mut values = vec![R::zeroed(); items.len()];
-        let mut failed = None;
-        self.inner.map(
-            run,
-            target,
-            items.chunks(chunk).map(bytemuck::cast_slice),
-            |index, result| {
-                let start = index * chunk;
-                let count = chunk.min(items.len() - start);
-                let target: &mut [u8] = bytemuck::cast_slice_mut(&mut values[start..start + count]);
-                match result {
-                    Ok(bytes) if bytes.len() == target.len() => target.copy_from_slice(&bytes),
-                    Ok(bytes) => {
-                        let found = format!(
-                            "a chunk's result of {} bytes, {} were expected",
-                            bytes.len(),
-                            target.len()
-                        );
-                        failed.get_or_insert(Error::new(ErrorKind::Corrupt, found).into());
-                    }
-                    Err(error) => {
-                        failed.get_or_insert(error);
-                    }
-                }
-            },
-        )?;
-        failed.map_or(Ok(values), Err)
+        let mut values = Values::new(items.len(), chunk);
+        let chunks = items.chunks(chunk).map(bytemuck::cast_slice);
+        self.inner.map(run, target, chunks, |index, result| values.put(index, result))?;
+        values.finish()
     }
 
     /// Takes no more tasks; those that were handed over go on.

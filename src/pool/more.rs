@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::plain::Pod;
 use crate::os::clock::Deadline;
+use crate::pool::gather::Values;
 use crate::pool::task::decode_bytes;
 use crate::pool::worker::{self, Argument, Output};
 use crate::pool::{Pool, Task, TaskError, check_types};
@@ -145,20 +146,10 @@ impl Pool {
         size: usize,
         chunk: usize,
     ) -> std::result::Result<Vec<R>, TaskError> {
-        let mut values = vec![R::zeroed(); items.len() / size];
-        let mut failed = None;
-        self.inner().map(run, 0, items.chunks(chunk * size), |index, result| match result {
-            Ok(bytes) => {
-                let target = values[index * chunk..].iter_mut();
-                for (value, bytes) in target.zip(bytes.chunks_exact(size_of::<R>())) {
-                    *value = bytemuck::pod_read_unaligned(bytes);
-                }
-            }
-            Err(error) => {
-                failed.get_or_insert(error);
-            }
-        })?;
-        failed.map_or(Ok(values), Err)
+        let mut values = Values::new(items.len() / size, chunk);
+        let chunks = items.chunks(chunk * size);
+        self.inner().map(run, 0, chunks, |index, result| values.put(index, result))?;
+        values.finish()
     }
 }
 

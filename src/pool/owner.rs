@@ -11,7 +11,7 @@ use crate::pool::worker::{Habits, Run};
 use crate::process::ExitStatus;
 use crate::process::server::{Rules, Server};
 use crate::queue::{Claim, PopError, PushError, Queue, QueueOptions};
-use crate::segment::Segment;
+use crate::segment::{Place, Segment};
 use crate::value::Array;
 use crate::wait::cancel;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -117,7 +117,7 @@ fn queue_options(plan: &Plan, participants: u32) -> QueueOptions {
         return options.message_max(longest).leases(1);
     }
     // Each worker has one in hand while others are on their way.
-    let long = (4 * plan.workers_max as u64 + 8).min(plan.queue + u64::from(participants));
+    let long = (4 * plan.workers_max as u64 + 2).min(plan.queue + u64::from(participants));
     options.blocks(SHORT, plan.queue + u64::from(participants)).blocks(longest, long)
 }
 
@@ -131,9 +131,9 @@ impl Inner {
         let slots = plan.queue as usize + plan.workers_max + 64;
         let size = 2 * one + Array::<u64>::size_for(slots)? + 4096;
         let segment = Segment::options().participants(participants).objects(4).anonymous(size)?;
-        let tasks = Queue::<[u8]>::create(segment.at("tasks"), &options)?;
-        let results = Queue::<[u8]>::create(segment.at("results"), &options)?;
-        let states = Array::<u64>::create(segment.at("states"), slots)?;
+        let tasks = Queue::<[u8]>::create(Place::fresh(&segment, "tasks"), &options)?;
+        let results = Queue::<[u8]>::create(Place::fresh(&segment, "results"), &options)?;
+        let states = Array::<u64>::create(Place::fresh(&segment, "states"), slots)?;
         let owner = os::open_pidfd(os::own_pid())?
             .ok_or_else(|| Error::new(ErrorKind::System, "this process has no pidfd"))?;
         let inner = Self {

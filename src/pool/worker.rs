@@ -141,6 +141,8 @@ pub(crate) struct Equipment<'a> {
     /// A descriptor that is readable when the owner has ended.
     pub owner: BorrowedFd<'a>,
     pub habits: &'a Habits,
+    /// The worker's own process id.
+    pub pid: u32,
 }
 
 /// Makes what a worker keeps from task to task, its initializer's work included.
@@ -205,7 +207,7 @@ fn run_task(
     let mut task = TaskHeader::zeroed();
     message.read_at(0, bytemuck::bytes_of_mut(&mut task))?;
     let Equipment { results, states, .. } = *equipment;
-    let pid = std::process::id();
+    let pid = equipment.pid;
     let header = ResultHeader { id: task.id, slot: task.slot, kind: LAST, pid, reserved: [0; 3] };
     let record = post.record;
     let mut output = Output { results, header, sent: Ok(()), record, running: None, state };

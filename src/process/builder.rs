@@ -1,10 +1,11 @@
 //! How a process is made: its options, the fork, and what the child does around its closure.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::os::c_output::{self, Flushed};
 use crate::os::child::{self, Gate};
 use crate::os::clock::Deadline;
 use crate::os::fork;
-use crate::os::process::{self as os, Flushed, Side};
+use crate::os::process::{self as os, Side};
 use crate::process::exec::{Baggage, Image};
 use crate::process::family;
 use crate::process::report::{self, Context, Identity, Origin, Report};
@@ -216,8 +217,10 @@ impl ProcessBuilder {
         // the fork, for a child's first thread is the copy of the one that forked.
         let mut out = io::stdout().lock();
         let _ = out.flush();
-        let err = io::stderr().lock();
-        let flushed = os::flush_c_streams(Flushed::All);
+        // Nobody else can have that one. Not to lock it saves the child the copy of a page.
+        let alone = c_output::has_one_thread();
+        let err = (!alone).then(|| io::stderr().lock());
+        let flushed = c_output::flush(Flushed::All);
         let side = os::fork();
         drop((err, out));
         match side.map_err(because)? {
@@ -232,7 +235,9 @@ impl ProcessBuilder {
                 Ok(process)
             }
             Side::Child => {
-                os::forget_c_output();
+                if !alone {
+                    c_output::forget();
+                }
                 if self.kill_with_parent {
                     os::die_with_parent(parent);
                 }
@@ -308,7 +313,7 @@ fn run_child<F: FnOnce() -> i32>(context: &Context<'_>, flushed: Flushed, f: F) 
         }
     };
     let _ = io::stdout().flush();
-    os::flush_c_streams(flushed);
+    c_output::flush(flushed);
     os::exit_at_once(code & 0xff)
 }
 

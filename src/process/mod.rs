@@ -272,6 +272,11 @@ impl Process {
         self.child.check_parent()?;
         // Who is going to wait anyway looks when the descriptor says that there is something to see.
         let mut waits = self.child.known_status().is_none() && !cancel::is_cancelled();
+        if waits && deadline == Deadline::FOREVER && cancel::current().is_none() {
+            // Nothing else can end this wait: the kernel's own is the shortest way.
+            os::wait_for_end(self.as_fd());
+            waits = false;
+        }
         loop {
             if waits && !deadline.has_passed() && !sleep_until_readable(self.as_fd(), deadline)? {
                 return self.exit_status();

@@ -347,7 +347,7 @@ impl<'a> Context<'a> {
         let own = DEPTH.with(Cell::get);
         let hook_may_hang = INSIDE.swap(own, Ordering::Relaxed) > own;
         let Identity { name, path, daemon } = identity;
-        let generation = fork::generation();
+        let generation = fork::begin_generation();
         Self { report, name, path, daemon, parent, generation, hook_may_hang }
     }
 

@@ -26,7 +26,7 @@
 
 use crate::error::Result;
 use crate::os::children;
-use crate::os::liveness::Identity;
+use crate::os::liveness::{self, Identity};
 use crate::os::process as os;
 use crate::process::ExitStatus;
 use crate::process::status::Word;
@@ -203,9 +203,9 @@ impl Record {
     // ---- the worker's part ----
 
     pub(super) fn say_starting(&self) {
-        let own = Identity::own();
-        self.start.store(own.start, Ordering::Relaxed);
-        self.set(Standing::Starting, own.pid, ExitStatus::Unknown, false);
+        let pid = std::process::id();
+        self.start.store(liveness::own_start_time(pid).unwrap_or(0), Ordering::Relaxed);
+        self.set(Standing::Starting, pid, ExitStatus::Unknown, false);
     }
 
     pub(crate) fn say_ready(&self, now: u64) {

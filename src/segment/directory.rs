@@ -104,6 +104,15 @@ pub(crate) struct Wanted<'a> {
     pub item: TypeTag,
 }
 
+/// What an object's bytes were before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// Nothing: they are zeros. Their pages need not be touched to make sure of it.
+    Fresh,
+    /// Another object's, perhaps.
+    Used,
+}
+
 /// An object's place in the segment, kept from being used for anything else.
 #[derive(Debug)]
 pub(crate) struct Extent {
@@ -175,7 +184,7 @@ impl Directory<'_> {
         &self,
         me: Me,
         wanted: Wanted<'_>,
-        length: u64,
+        (length, memory): (u64, Memory),
         fill: impl FnOnce(Region) -> Result<()>,
     ) -> Result<Extent> {
         self.settle()?;
@@ -185,7 +194,7 @@ impl Directory<'_> {
         let index = self.claim(me, wanted.name)?;
         let made = self.pin(index, wanted.name).and_then(|pin| {
             let offset = self.allocate(index, wanted.name, length)?;
-            self.fill(index, wanted, offset, length).and_then(fill)?;
+            self.fill(index, wanted, (offset, length), memory).and_then(fill)?;
             self.publish(index, wanted.name)?;
             Ok(Extent { offset, length, pin })
         });
@@ -208,7 +217,7 @@ impl Directory<'_> {
     ) -> Result<(Extent, Unnamed)> {
         let index = self.claim(me, wanted.name)?;
         let made = self.allocate(index, wanted.name, length).and_then(|offset| {
-            self.fill(index, wanted, offset, length).and_then(fill)?;
+            self.fill(index, wanted, (offset, length), Memory::Used).and_then(fill)?;
             Ok(Extent { offset, length, pin: None })
         });
         if made.is_err() {
@@ -464,15 +473,23 @@ impl Directory<'_> {
         Ok(Err(largest))
     }
 
-    fn fill(&self, index: usize, wanted: Wanted<'_>, offset: u64, length: u64) -> Result<Region> {
+    fn fill(
+        &self,
+        index: usize,
+        wanted: Wanted<'_>,
+        (offset, length): (u64, u64),
+        memory: Memory,
+    ) -> Result<Region> {
         let entry = &self.entries[index];
         entry.kind.store(wanted.kind as u32, Ordering::Relaxed);
         entry.set_item(wanted.item);
         entry.length.store(length, Ordering::Relaxed);
         entry.set_name(wanted.name);
         let region = self.segment.slice(offset, length)?;
-        // SAFETY: I1, I2: nobody else touches the extent of an entry that we hold.
-        unsafe { region.start().write_bytes(0, region.length()) };
+        if memory == Memory::Used {
+            // SAFETY: I1, I2: nobody else touches the extent of an entry that we hold.
+            unsafe { region.start().write_bytes(0, region.length()) };
+        }
         Ok(region)
     }
 

@@ -32,10 +32,10 @@ use crate::layout::header::{Geometry, Header};
 use crate::layout::offset::Region;
 use crate::os::file::Target;
 use crate::os::fork;
-use crate::os::liveness::{self, Identity};
+use crate::os::liveness;
 use crate::os::memory::{self, FileId, Mapping};
 use crate::os::mirror::Mirror;
-use directory::{Directory, Extent, Unnamed, Wanted};
+use directory::{Directory, Extent, Memory, Unnamed, Wanted};
 pub use directory::{ObjectInfo, ObjectKind};
 pub use options::SegmentOptions;
 use participant::{Me, Membership, Table};
@@ -237,7 +237,7 @@ impl Segment {
         let mapping = Mapping::new(fd.as_fd(), geometry.size as usize, &what)?;
         options.apply(&mapping, &what)?;
         let header =
-            geometry.header(id, liveness::boot_id(), Identity::own().pid, memory::effective_user());
+            geometry.header(id, liveness::boot_id(), std::process::id(), memory::effective_user());
         // SAFETY: the mapping is larger than the header, page-aligned, and nobody else's yet. The
         // rest of it is zero, which is what empty tables are.
         unsafe { mapping.start().cast::<Header>().write(header) };
@@ -426,9 +426,10 @@ impl Segment {
         &self,
         wanted: Wanted<'_>,
         length: u64,
+        memory: Memory,
         fill: impl FnOnce(Region) -> Result<()>,
     ) -> Result<Extent> {
-        self.directory()?.create(self.me()?, wanted, length, fill)
+        self.directory()?.create(self.me()?, wanted, (length, memory), fill)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::layout::offset::Region;
 use crate::layout::plain::TypeTag;
 use crate::os::memory;
 use crate::os::pin::Pin;
-use crate::segment::directory::{Extent, ObjectKind, Wanted, check_object_name};
+use crate::segment::directory::{Extent, Memory, ObjectKind, Wanted, check_object_name};
 use crate::segment::{Keep, Segment, SegmentOptions};
 use std::sync::Arc;
 
@@ -31,6 +31,8 @@ enum Where<'a> {
     Anonymous,
     Named(&'a str),
     Inside(&'a Segment, &'a str),
+    /// The same, in a segment that nobody else has and in which nothing was ever removed.
+    Fresh(&'a Segment, &'a str),
     Unnamed(&'a Segment),
     /// The object of a segment that holds just one.
     Only(&'a Segment),
@@ -97,6 +99,12 @@ impl<'a> Place<'a> {
         Self(Where::Inside(segment, name))
     }
 
+    /// The same for an object of a segment that nobody else has, and in which nothing was ever removed: its bytes are
+    /// zeros already.
+    pub(crate) fn fresh(segment: &'a Segment, name: &'a str) -> Self {
+        Self(Where::Fresh(segment, name))
+    }
+
     pub(crate) fn without_name(segment: &'a Segment) -> Self {
         Self(Where::Unnamed(segment))
     }
@@ -109,9 +117,10 @@ impl<'a> Place<'a> {
     /// How many participants the place's segment has, or will have.
     pub(crate) fn participants(self) -> u32 {
         match self.0 {
-            Where::Inside(segment, _) | Where::Unnamed(segment) | Where::Only(segment) => {
-                segment.participants_max()
-            }
+            Where::Inside(segment, _)
+            | Where::Fresh(segment, _)
+            | Where::Unnamed(segment)
+            | Where::Only(segment) => segment.participants_max(),
             _ => SegmentOptions::default().participants_count(),
         }
     }
@@ -119,9 +128,10 @@ impl<'a> Place<'a> {
     /// What a mapping of the place's segment is a multiple of.
     pub(crate) fn page_size(self) -> u64 {
         match self.0 {
-            Where::Inside(segment, _) | Where::Unnamed(segment) | Where::Only(segment) => {
-                segment.page_size()
-            }
+            Where::Inside(segment, _)
+            | Where::Fresh(segment, _)
+            | Where::Unnamed(segment)
+            | Where::Only(segment) => segment.page_size(),
             _ => memory::page_size(),
         }
     }
@@ -138,22 +148,23 @@ impl<'a> Place<'a> {
             let kept = Some(Kept::Unnamed { _keep: keep });
             return Object::kept(segment, extent.offset, extent.length, kept);
         }
-        let make = |segment: &Segment, name: &str| {
+        let make = |segment: &Segment, name: &str, memory| {
             let wanted = Wanted { name, kind: plan.kind, item: plan.item };
-            Object::at(segment, segment.create_object(wanted, plan.length, fill)?)
+            Object::at(segment, segment.create_object(wanted, plan.length, memory, fill)?)
         };
         let own = SegmentOptions::default().objects(1);
         match self.0 {
-            Where::Anonymous => make(&own.anonymous(plan.length)?, ""),
+            Where::Anonymous => make(&own.anonymous(plan.length)?, "", Memory::Fresh),
             Where::Named(name) => own
-                .create_with(name, plan.length, |segment| make(segment, ""))
+                .create_with(name, plan.length, |segment| make(segment, "", Memory::Fresh))
                 .map(|(_, object)| object),
             Where::Inside(segment, name) => {
                 check_object_name(name)?;
-                make(segment, name)
+                make(segment, name, Memory::Used)
             }
+            Where::Fresh(segment, name) => make(segment, name, Memory::Fresh),
             Where::Unnamed(_) => unreachable!("made above"),
-            Where::Only(segment) => make(segment, ""),
+            Where::Only(segment) => make(segment, "", Memory::Used),
         }
     }
 
@@ -169,7 +180,7 @@ impl<'a> Place<'a> {
                 ));
             }
             Where::Only(segment) => (segment.clone(), ""),
-            Where::Inside(segment, name) => {
+            Where::Inside(segment, name) | Where::Fresh(segment, name) => {
                 check_object_name(name)?;
                 (segment.clone(), name)
             }

@@ -349,7 +349,7 @@ fn b03_an_initializer_that_fails_breaks_the_pool_with_its_message_after_few_fork
             let error = Error::from(pool.call(square, 1).unwrap_err());
             assert_eq!(error.kind(), ErrorKind::Broken);
             assert!(error.message().contains(words), "{error}");
-            assert!(start.elapsed() < 2 * SECOND, "{:?}", start.elapsed());
+            assert!(start.elapsed() < 20 * SECOND, "{:?}", start.elapsed());
             assert_eq!(pool.submit(square, 1).unwrap_err().kind(), ErrorKind::Broken);
             assert!((1..=workers as u32 + 2).contains(&runs.load()), "{} forks", runs.load());
             drop(pool);

@@ -11,10 +11,10 @@ def square(number):
     return number * number
 
 
-def create(_):
+def create(workers):
     """Makes a pool; its end is not timed."""
     begun = time.perf_counter()
-    pool = multiprocessing.Pool(2)
+    pool = multiprocessing.Pool(workers)
     seconds = time.perf_counter() - begun
     pool.terminate()
     pool.join()
@@ -59,7 +59,7 @@ def rounds(once, items):
 def main():
     what = sys.argv[1]
     if what == "create":
-        return rounds(create, 0)
+        return rounds(create, int(sys.argv[2]))
     with multiprocessing.Pool(2) as pool:
         if what == "map":
             rounds(lambda items: map_over(pool, items), int(sys.argv[2]))

@@ -12,6 +12,8 @@ mod futex;
 mod machine;
 mod measure;
 mod peers;
+#[path = "../../../examples/tour/product.rs"]
+mod product;
 mod python;
 mod report;
 mod rows;

@@ -4,6 +4,7 @@ mod capacity;
 mod latency;
 mod participants;
 mod payload;
+mod pool;
 
 use crate::Result;
 use crate::measure::{Effort, Pace, Side, Work, percentile};
@@ -47,12 +48,14 @@ pub enum Kind {
 type Measure = fn(Effort) -> Result<Curve>;
 
 /// What is drawn when nothing else is asked for.
-const ALL: [(&str, Measure); 5] = [
+const ALL: [(&str, Measure); 7] = [
     (payload::ID, payload::measure),
     (latency::POLLING, latency::measure_polling),
     (latency::SLEEPING, latency::measure_sleeping),
     (participants::ID, participants::measure),
     (capacity::ID, capacity::measure),
+    (pool::WORKERS, pool::measure_workers),
+    (pool::ITEMS, pool::measure_items),
 ];
 
 /// The curves' names.

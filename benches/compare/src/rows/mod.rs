@@ -1,14 +1,15 @@
 //! The rows, one file for each kind of work.
 
+mod factorials;
 mod fetch_add;
 mod in_place;
 mod latency;
 mod latest;
 mod locks;
 mod mpmc;
-mod pool;
+pub mod pool;
 mod repair;
-mod spawn;
+pub mod spawn;
 mod spsc;
 mod system_calls;
 pub mod wake;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Row> {
     rows.extend(spawn::rows());
     rows.extend([system_calls::of_push(), repair::of_a_large_queue()]);
     rows.extend(pool::rows());
+    rows.push(factorials::against_serial());
     rows
 }
 

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::measure::{Row, Side, Sides, Unit, Work};
 use crate::python::Python;
-use crate::rows::wake;
+use crate::rows::{spawn, wake};
 
 use mpshm::{Pool, TaskError};
 use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_micros(100);
 /// Calls of a round in which the worker falls asleep before each.
 const CALLS: u64 = 500;
+/// Workers killed in a round.
+const DEATHS: u64 = 40;
+/// After this, a worker that was killed is taken for one that is never replaced.
+const LIMIT: Duration = Duration::from_secs(20);
 
 pub fn rows() -> Vec<Row> {
     let python =
@@ -24,8 +28,17 @@ pub fn rows() -> Vec<Row> {
             PYTHON,
             20.0,
             Work::Grains(1),
-            create,
-            python(&["create"], |work| work),
+            || create(2),
+            python(&["create", "2"], |work| work),
+        ),
+        row(
+            "worker_replaced_vs_fork",
+            Unit::Microseconds,
+            "limit: fork, _exit, waitpid",
+            0.5,
+            Work::Fixed(DEATHS),
+            replace,
+            || Ok(Box::new(spawn::fork_and_wait)),
         ),
         row(
             "map_1k_vs_python",
@@ -115,7 +128,7 @@ fn square(number: u64) -> u64 {
 }
 
 /// The sum of the first so many squares.
-fn squares(count: u64) -> u64 {
+pub fn squares(count: u64) -> u64 {
     (0..count).fold(0, |sum, number| sum.wrapping_add(square(number)))
 }
 
@@ -131,12 +144,12 @@ fn failed(error: TaskError) -> mpshm::Error {
 }
 
 /// The pools' ends are not timed.
-fn create() -> Result<Side> {
-    Ok(Box::new(|work| {
+pub fn create(workers: usize) -> Result<Side> {
+    Ok(Box::new(move |work| {
         let mut seconds = 0.0;
         for _ in 0..work {
             let begun = Instant::now();
-            let pool = Pool::new(2)?;
+            let pool = Pool::new(workers)?;
             seconds += begun.elapsed().as_secs_f64();
             pool.terminate()?;
         }
@@ -144,7 +157,36 @@ fn create() -> Result<Side> {
     }))
 }
 
-fn map(items: u64) -> Result<Side> {
+/// From a worker's death, an idle one's, to the moment when there is another process in its place.
+fn replace() -> Result<Side> {
+    let pool = Pool::new(2)?;
+    Ok(Box::new(move |work| {
+        let mut seconds = 0.0;
+        for _ in 0..work {
+            let dead = *pool.worker_pids()?.first().ok_or("a pool without workers")?;
+            let begun = Instant::now();
+            // SAFETY: no pointers. A worker's id is its own until its parent, the fork server, has seen it end.
+            unsafe { libc::kill(dead as i32, libc::SIGKILL) };
+            loop {
+                let living = pool.worker_pids()?;
+                if living.len() == 2 && !living.contains(&dead) {
+                    break;
+                }
+                if begun.elapsed() > LIMIT {
+                    return Err("a dead worker was not replaced".into());
+                }
+                std::thread::yield_now();
+            }
+            seconds += begun.elapsed().as_secs_f64();
+            // The pool sees to the end of the old one.
+            let answers: u64 = pool.map(square, &[1, 2, 3, 4]).map_err(failed)?.iter().sum();
+            check(answers, 30, 0.0)?;
+        }
+        Ok(seconds)
+    }))
+}
+
+pub fn map(items: u64) -> Result<Side> {
     let pool = Pool::new(2)?;
     let inputs: Vec<u64> = (0..items).collect();
     Ok(Box::new(move |work| {
@@ -159,7 +201,22 @@ fn map(items: u64) -> Result<Side> {
     }))
 }
 
-fn in_threads(items: u64) -> Result<Side> {
+/// What one thread takes for it.
+pub fn alone(items: u64) -> Result<Side> {
+    let inputs: Vec<u64> = (0..items).collect();
+    Ok(Box::new(move |work| {
+        let mut seconds = 0.0;
+        for _ in 0..work {
+            let begun = Instant::now();
+            let found: Vec<u64> = inputs.iter().map(|&number| square(number)).collect();
+            seconds += begun.elapsed().as_secs_f64();
+            check_squares(&found, items)?;
+        }
+        Ok(seconds)
+    }))
+}
+
+pub fn in_threads(items: u64) -> Result<Side> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
     let inputs: Vec<u64> = (0..items).collect();
     Ok(Box::new(move |work| {
@@ -224,7 +281,7 @@ fn stream() -> Result<Side> {
 }
 
 /// Sums are checked against what `each` makes of the operations.
-fn python(arguments: &[&str], each: impl Fn(u64) -> u64 + 'static) -> Result<Side> {
+pub fn python(arguments: &[&str], each: impl Fn(u64) -> u64 + 'static) -> Result<Side> {
     let mut python = Python::start_with("pool.py", arguments)?;
     Ok(Box::new(move |work| {
         let (seconds, sum) = python.round(work)?;

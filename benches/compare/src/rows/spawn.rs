@@ -52,7 +52,7 @@ fn ours(work: u64) -> Result<f64> {
     check(work, sum, begun.elapsed().as_secs_f64())
 }
 
-fn fork_and_wait(work: u64) -> Result<f64> {
+pub fn fork_and_wait(work: u64) -> Result<f64> {
     let begun = Instant::now();
     let mut sum = 0;
     for _ in 0..work {
