@@ -91,19 +91,28 @@ fn made_whole(data: Data) -> Data {
     [*most; 4]
 }
 
-/// Adds one under a mutex; false if it was not to be had.
-macro_rules! add {
-    ($attempt:expr) => {{
-        let mut guard = match $attempt {
-            Ok(guard) => guard,
+/// The guard, of sound data or of what was made whole; what was refused, by its kind. (Of three types of guards.)
+macro_rules! guard {
+    ($attempt:expr) => {
+        match $attempt {
             Err(LockError::OwnerDead(mut guard)) => {
                 let whole = made_whole(guard.get());
                 guard.set(whole);
                 guard.mark_consistent();
-                guard
+                Ok(guard)
             }
-            Err(LockError::Busy | LockError::TimedOut) => return false,
-            Err(error) => panic!("{error}"),
+            other => other.map_err(|error| error.kind()),
+        }
+    };
+}
+
+/// Adds one under a lock; false if it was not to be had.
+macro_rules! add {
+    ($attempt:expr) => {{
+        let mut guard = match guard!($attempt) {
+            Ok(guard) => guard,
+            Err(ErrorKind::Busy | ErrorKind::TimedOut) => return false,
+            Err(error) => panic!("{error:?}"),
         };
         let (data, words) = (guard.get(), guard.as_ptr().cast::<u64>());
         // SAFETY: one of the four words, which the guard has locked.
@@ -138,22 +147,8 @@ impl Locks {
             Op::LockTimeout => add!(self.plain.lock_timeout(MOMENT)),
             Op::LockTwice => {
                 add!(self.recursive.lock());
-                let twice = || -> bool {
-                    let outer = match self.recursive.lock() {
-                        Ok(guard) => guard,
-                        Err(LockError::OwnerDead(mut guard)) => {
-                            let whole = made_whole(guard.get());
-                            guard.set(whole);
-                            guard.mark_consistent();
-                            guard
-                        }
-                        Err(error) => panic!("{error}"),
-                    };
-                    let data = self.recursive.lock().expect("its own").get();
-                    assert_eq!(data, outer.get());
-                    true
-                };
-                return twice();
+                let outer = guard!(self.recursive.lock()).expect("the lock");
+                assert_eq!(self.recursive.lock().expect("its own").get(), outer.get());
             }
             Op::Write => add!(self.shared.write()),
             Op::TryWrite => add!(self.shared.try_write()),
@@ -185,22 +180,11 @@ impl Locks {
     /// The counts, when nobody else is left: every lock is to be had.
     fn counted(&self) -> [u64; 3] {
         macro_rules! count {
-            ($attempt:expr) => {
-                match $attempt {
-                    Ok(guard) => {
-                        let data = guard.get();
-                        assert!(data.iter().all(|&word| word == data[0]), "torn: {data:?}");
-                        data[0]
-                    }
-                    Err(LockError::OwnerDead(mut guard)) => {
-                        let whole = made_whole(guard.get());
-                        guard.set(whole);
-                        guard.mark_consistent();
-                        whole[0]
-                    }
-                    Err(error) => panic!("not to be had: {error}"),
-                }
-            };
+            ($attempt:expr) => {{
+                let data = guard!($attempt).expect("a lock that is to be had").get();
+                assert!(data.iter().all(|&word| word == data[0]), "torn: {data:?}");
+                data[0]
+            }};
         }
         let counts = [
             count!(self.plain.lock_timeout(SOON)),
