@@ -11,7 +11,9 @@ mod probe;
 mod property;
 
 use common::until;
-use mpshm::{ErrorKind, LockError, Mutex, Process, RwLock, Semaphore, SemaphoreOptions};
+use mpshm::{
+    ErrorKind, ExitStatus, LockError, Mutex, Process, RwLock, Semaphore, SemaphoreOptions,
+};
 use probe::{Count, LONG, Random, join, spawn};
 use property::check;
 use proptest::prelude::*;
@@ -81,7 +83,13 @@ fn one_more(data: Data, mut store: impl FnMut(usize, u64)) {
     assert!(data.iter().all(|&word| word == data[0]), "torn: {data:?}");
     for (index, word) in data.into_iter().enumerate() {
         store(index, word + 1);
+        linger();
     }
+}
+
+/// A moment in which a kill finds the lock held.
+fn linger() {
+    (0..30).for_each(|_| std::hint::spin_loop());
 }
 
 /// What a dead owner may have left is made whole: its last step counts as done if it was begun.
@@ -199,18 +207,21 @@ impl Locks {
     }
 }
 
-/// Starts all at the same moment, kills those that are to be killed, and waits for the others; how many were killed alive.
+/// Starts all at the same moment, kills those that are to be killed, who go on until then, and waits for the others.
 fn run<T>(parts: &[(T, Option<u16>)], body: impl Fn(usize, &T)) {
     let (ready, go) = (Count::new(), Count::new());
     let start = |(index, part): (usize, &(T, Option<u16>))| -> Process {
         let (ready, go, body) = (&ready, &go, &body);
-        let part = &part.0;
+        let (part, is_killed) = (&part.0, part.1.is_some());
         spawn(move || {
             ready.add(1);
             while go.get() == 0 {
                 std::hint::spin_loop();
             }
             body(index, part);
+            while is_killed {
+                body(index, part); // until then
+            }
         })
     };
     let children: Vec<Process> = parts.iter().enumerate().map(start).collect();
@@ -219,12 +230,12 @@ fn run<T>(parts: &[(T, Option<u16>)], body: impl Fn(usize, &T)) {
     for (child, (_, killed)) in children.iter().zip(parts) {
         if let Some(microseconds) = *killed {
             Random::new(microseconds.into()).pause(u64::from(microseconds) / 3 + 1);
-            let _ = child.kill(); // it may have ended
+            child.kill().unwrap();
         }
     }
     for (child, (_, killed)) in children.iter().zip(parts) {
         match killed {
-            Some(_) => drop(child.join().unwrap()),
+            Some(_) => assert_eq!(child.join().unwrap(), ExitStatus::Signaled(9)),
             None => join(child),
         }
     }
@@ -289,6 +300,7 @@ fn permits_of_processes_that_race_and_are_killed() {
                         continue;
                     };
                     mine.store(permit.count().into(), Ordering::SeqCst);
+                    linger();
                     if parts.iter().all(|part| part.1.is_none()) {
                         let all: u64 = (0..parts.len())
                             .map(|other| held.of(other).load(Ordering::SeqCst))

@@ -10,7 +10,7 @@ mod pin;
 #[path = "common/probe.rs"]
 mod probe;
 
-use mpshm::{Barrier, Condvar, Mutex, Semaphore};
+use mpshm::{Barrier, Condvar, Mutex, Semaphore, SemaphoreOptions};
 use probe::{LONG, join, spawn};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ fn main() {
         condition_variables_lose_no_wake_up_on_one_processor: 300,
         barriers_lose_no_wake_up: 300,
         barriers_lose_no_wake_up_on_one_processor: 300,
+        two_who_want_all_permits_do_not_keep_each_other_from_them: 300,
+        two_who_want_all_permits_do_not_keep_each_other_from_them_on_one_processor: 300,
         mutexes_lose_no_wake_up: 300,
         mutexes_lose_no_wake_up_on_one_processor: 300,
     ])
@@ -66,6 +68,18 @@ fn semaphores_lose_no_wake_up() {
     );
 }
 
+/// Each finds some taken by the other, gives its own back and tries again: somebody goes on, round after round.
+fn two_who_want_all_permits_do_not_keep_each_other_from_them() {
+    const ALL: u32 = 3;
+    let semaphore = Semaphore::with_options(&SemaphoreOptions::new(ALL).owned()).unwrap();
+    let take = |_| {
+        let permits = semaphore.acquire_many_timeout(ALL, LONG).expect("all permits");
+        assert_eq!((permits.count(), semaphore.value()), (ALL, 0));
+    };
+    play(take, take);
+    assert_eq!(semaphore.value(), ALL);
+}
+
 fn condition_variables_lose_no_wake_up() {
     let (turns, changed) = (Mutex::new(0u64).unwrap(), Condvar::new().unwrap());
     // Each waits for its turn, and ends it.
@@ -107,6 +121,11 @@ fn mutexes_lose_no_wake_up() {
 fn semaphores_lose_no_wake_up_on_one_processor() {
     pin::to_one_processor();
     semaphores_lose_no_wake_up();
+}
+
+fn two_who_want_all_permits_do_not_keep_each_other_from_them_on_one_processor() {
+    pin::to_one_processor();
+    two_who_want_all_permits_do_not_keep_each_other_from_them();
 }
 
 fn condition_variables_lose_no_wake_up_on_one_processor() {
