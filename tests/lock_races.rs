@@ -218,9 +218,11 @@ fn run<T>(parts: &[(T, Option<u16>)], body: impl Fn(usize, &T)) {
             while go.get() == 0 {
                 std::hint::spin_loop();
             }
-            body(index, part);
-            while is_killed {
-                body(index, part); // until then
+            loop {
+                body(index, part);
+                if !is_killed {
+                    break;
+                }
             }
         })
     };

@@ -16,7 +16,15 @@
 //!
 //! # Which check has been seen to catch what
 //! Toys come first: a task that runs again without leave, one that never ends, a process that stays behind. Each passes
-//! when the check that it is for has found it.
+//! when the check that it is for has found it. The library was broken too, and the sweeps failed:
+//!
+//! | broken | found as |
+//! |---|---|
+//! | a worker runs what another had begun | begun too often |
+//! | tasks of dead workers are not looked for | a task that does not end |
+//! | what a dead worker had taken is dropped | a task that does not end |
+//! | workers do not die with the server | a task that does not end |
+//! | the server does not look after its owner | processes that are left |
 
 #[cfg(target_arch = "x86_64")]
 mod pool_crash {
