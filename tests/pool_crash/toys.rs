@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 /// Runs a sweep that must fail with these words.
 fn fails_with(words: &str, sweep: fn()) {
-    be_impatient();
+    be_a_toy();
     std::panic::set_hook(Box::new(|_| {}));
     let panic = std::panic::catch_unwind(sweep).expect_err("the fault was not found");
     let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -20,19 +20,27 @@ fn fails_with(words: &str, sweep: fn()) {
     reap_all_children();
 }
 
+/// A task that takes a while after it was counted.
+fn slow(n: u64) -> u64 {
+    let value = counted(n);
+    std::hint::black_box(format!("{value:?} {:?}", Some(value)));
+    value
+}
+
 fn with_a_retry() -> mpshm::PoolBuilder {
     Pool::builder().workers(2).retries(1)
 }
 
 pub fn a_task_that_runs_again_without_leave_is_found() {
     fails_with("begun too often", || {
-        sweep(Form { build: with_a_retry, attempts: 1, ..CALL }, Mode::Kill, 40);
+        let submit = |pool: &Pool| Handed::Plain(pool.submit(slow, 1).expect("a task"));
+        sweep(Form { build: with_a_retry, submit, ..CALL }, Mode::Kill, 600);
     });
 }
 
 /// The second run never ends.
 fn sleeps_on_it(n: u64) -> u64 {
-    counted(n);
+    slow(n);
     while runs(n) > 1 {
         std::thread::park();
     }
@@ -42,7 +50,7 @@ fn sleeps_on_it(n: u64) -> u64 {
 pub fn a_task_that_does_not_end_is_found() {
     fails_with("TimedOut", || {
         let submit = |pool: &Pool| Handed::Plain(pool.submit(sleeps_on_it, 1).expect("a task"));
-        sweep(Form { build: with_a_retry, attempts: 2, submit, ..CALL }, Mode::Kill, 40);
+        sweep(Form { build: with_a_retry, attempts: 2, submit, ..CALL }, Mode::Kill, 600);
     });
 }
 
