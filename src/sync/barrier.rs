@@ -52,7 +52,8 @@ impl BarrierOptions {
 /// Each `wait` returns when all parties have called it; then the barrier is as new. It is **broken** for all who wait,
 /// and all who come later, by a party that waits no longer (its time is over, or it was cancelled), by
 /// [`abort`](Self::abort), and by the death of one that waits: sleepers look for that every 80 ms. [`reset`](Self::reset)
-/// makes it usable again. A party that died after the last one came is not missed.
+/// makes it usable again. To have come is what counts: a party that died after that is missed only if the others have to wait
+/// for another one, and then within a second. If all come before anybody has waited that long, they pass.
 ///
 /// **What a stopped peer does.** Who has not come is waited for; nobody who is stopped keeps the others from giving up.
 /// **Forks.** Parent and child are two parties.

@@ -24,7 +24,10 @@
 //! Break number *b* of all is entered at *b* mod [`BREAKS`], before it is counted in `state`.
 //!
 //! Numbers of cycles wrap after 2^32 of them: a mark of that age would have to be left in a place that was never taken since.
-//! A dead participant whose slot was taken 2^20 times since is not recognised as dead.
+//! A dead participant is taken for a living one only if, at *every* look of a sleeper since its death (one in 80 ms), its
+//! slot had been taken a multiple of 2^20 times: a sleeper that looks once in between breaks the cycle for good. Bits for a
+//! whole generation would have to come from the cycle's, and a mark that seems to be of the present cycle lets parties go too
+//! early, which is worse.
 //!
 //! # Invariants
 //! - I1. `state` changes by CAS only, and never back: a cycle that was left does not come again.

@@ -35,6 +35,8 @@ pub const TESTS: &[Test] = tests![
     what_is_no_barrier_is_refused,
     waiting_costs_next_to_nothing,
     passing_alone_makes_no_system_call,
+    a_counted_party_that_is_dead_is_missed_by_who_waits_after_its_death,
+    a_counted_party_that_is_dead_is_not_missed_when_the_last_one_comes_at_once,
 ];
 
 const FIVE: u32 = 5;
@@ -271,6 +273,37 @@ fn b11_the_last_one_killed_in_its_action_breaks_it() {
     kill(&last);
     join(&other);
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+/// A barrier of so many parties, the first of which was counted and has been killed.
+fn with_a_dead_party(parties: u32) -> Barrier {
+    let barrier = Barrier::new(parties).unwrap();
+    let victim = spawn(|| pass(&barrier));
+    until_waiting(&barrier, 1);
+    until_asleep(victim.pid());
+    kill(&victim);
+    assert!(barrier.waiting() == 1 && !barrier.is_broken(), "nobody has looked yet");
+    barrier
+}
+
+fn a_counted_party_that_is_dead_is_missed_by_who_waits_after_its_death() {
+    let barrier = with_a_dead_party(3);
+    let start = Instant::now();
+    broken(&barrier);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    // Who comes after that is told at once.
+    let start = Instant::now();
+    broken(&barrier);
+    assert!(start.elapsed() < SHORT, "{:?}", start.elapsed());
+}
+
+fn a_counted_party_that_is_dead_is_not_missed_when_the_last_one_comes_at_once() {
+    let barrier = with_a_dead_party(2);
+    // It has come, and everybody is there.
+    assert!(barrier.wait_timeout(LONG).unwrap().is_leader());
+    // In the next cycle it is missing like anybody who has not come.
+    let waited = barrier.wait_timeout(SHORT);
+    assert!(is_broken(&waited), "{waited:?}");
 }
 
 fn b11_parties_killed_at_random_leave_a_barrier_that_works() {

@@ -8,7 +8,9 @@ use crate::common::{Test, until};
 use crate::probe::{Count, LONG, Random, join, spawn};
 use crate::property::check;
 use crate::tests;
-use mpshm::{ErrorKind, LockError, Mutex, Process, RwLock, Semaphore, SemaphoreOptions};
+use mpshm::{
+    ErrorKind, ExitStatus, LockError, Mutex, Process, RwLock, Semaphore, SemaphoreOptions,
+};
 use proptest::prelude::*;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -74,7 +76,13 @@ fn one_more(data: Data, mut store: impl FnMut(usize, u64)) {
     assert!(data.iter().all(|&word| word == data[0]), "torn: {data:?}");
     for (index, word) in data.into_iter().enumerate() {
         store(index, word + 1);
+        linger();
     }
+}
+
+/// A moment in which a kill finds the lock held.
+fn linger() {
+    (0..30).for_each(|_| std::hint::spin_loop());
 }
 
 /// What a dead owner may have left is made whole: its last step counts as done if it was begun.
@@ -84,19 +92,28 @@ fn made_whole(data: Data) -> Data {
     [*most; 4]
 }
 
-/// Adds one under a mutex; false if it was not to be had.
-macro_rules! add {
-    ($attempt:expr) => {{
-        let mut guard = match $attempt {
-            Ok(guard) => guard,
+/// The guard, of sound data or of what was made whole; what was refused, by its kind. (Of three types of guards.)
+macro_rules! guard {
+    ($attempt:expr) => {
+        match $attempt {
             Err(LockError::OwnerDead(mut guard)) => {
                 let whole = made_whole(guard.get());
                 guard.set(whole);
                 guard.mark_consistent();
-                guard
+                Ok(guard)
             }
-            Err(LockError::Busy | LockError::TimedOut) => return false,
-            Err(error) => panic!("{error}"),
+            other => other.map_err(|error| error.kind()),
+        }
+    };
+}
+
+/// Adds one under a lock; false if it was not to be had.
+macro_rules! add {
+    ($attempt:expr) => {{
+        let mut guard = match guard!($attempt) {
+            Ok(guard) => guard,
+            Err(ErrorKind::Busy | ErrorKind::TimedOut) => return false,
+            Err(error) => panic!("{error:?}"),
         };
         let (data, words) = (guard.get(), guard.as_ptr().cast::<u64>());
         // SAFETY: one of the four words, which the guard has locked.
@@ -131,22 +148,8 @@ impl Locks {
             Op::LockTimeout => add!(self.plain.lock_timeout(MOMENT)),
             Op::LockTwice => {
                 add!(self.recursive.lock());
-                let twice = || -> bool {
-                    let outer = match self.recursive.lock() {
-                        Ok(guard) => guard,
-                        Err(LockError::OwnerDead(mut guard)) => {
-                            let whole = made_whole(guard.get());
-                            guard.set(whole);
-                            guard.mark_consistent();
-                            guard
-                        }
-                        Err(error) => panic!("{error}"),
-                    };
-                    let data = self.recursive.lock().expect("its own").get();
-                    assert_eq!(data, outer.get());
-                    true
-                };
-                return twice();
+                let outer = guard!(self.recursive.lock()).expect("the lock");
+                assert_eq!(self.recursive.lock().expect("its own").get(), outer.get());
             }
             Op::Write => add!(self.shared.write()),
             Op::TryWrite => add!(self.shared.try_write()),
@@ -178,22 +181,11 @@ impl Locks {
     /// The counts, when nobody else is left: every lock is to be had.
     fn counted(&self) -> [u64; 3] {
         macro_rules! count {
-            ($attempt:expr) => {
-                match $attempt {
-                    Ok(guard) => {
-                        let data = guard.get();
-                        assert!(data.iter().all(|&word| word == data[0]), "torn: {data:?}");
-                        data[0]
-                    }
-                    Err(LockError::OwnerDead(mut guard)) => {
-                        let whole = made_whole(guard.get());
-                        guard.set(whole);
-                        guard.mark_consistent();
-                        whole[0]
-                    }
-                    Err(error) => panic!("not to be had: {error}"),
-                }
-            };
+            ($attempt:expr) => {{
+                let data = guard!($attempt).expect("a lock that is to be had").get();
+                assert!(data.iter().all(|&word| word == data[0]), "torn: {data:?}");
+                data[0]
+            }};
         }
         let counts = [
             count!(self.plain.lock_timeout(SOON)),
@@ -208,18 +200,23 @@ impl Locks {
     }
 }
 
-/// Starts all at the same moment, kills those that are to be killed, and waits for the others; how many were killed alive.
+/// Starts all at the same moment, kills those that are to be killed, who go on until then, and waits for the others.
 fn run<T>(parts: &[(T, Option<u16>)], body: impl Fn(usize, &T)) {
     let (ready, go) = (Count::new(), Count::new());
     let start = |(index, part): (usize, &(T, Option<u16>))| -> Process {
         let (ready, go, body) = (&ready, &go, &body);
-        let part = &part.0;
+        let (part, is_killed) = (&part.0, part.1.is_some());
         spawn(move || {
             ready.add(1);
             while go.get() == 0 {
                 std::hint::spin_loop();
             }
-            body(index, part);
+            loop {
+                body(index, part);
+                if !is_killed {
+                    break;
+                }
+            }
         })
     };
     let children: Vec<Process> = parts.iter().enumerate().map(start).collect();
@@ -228,12 +225,12 @@ fn run<T>(parts: &[(T, Option<u16>)], body: impl Fn(usize, &T)) {
     for (child, (_, killed)) in children.iter().zip(parts) {
         if let Some(microseconds) = *killed {
             Random::new(microseconds.into()).pause(u64::from(microseconds) / 3 + 1);
-            let _ = child.kill(); // it may have ended
+            child.kill().unwrap();
         }
     }
     for (child, (_, killed)) in children.iter().zip(parts) {
         match killed {
-            Some(_) => drop(child.join().unwrap()),
+            Some(_) => assert_eq!(child.join().unwrap(), ExitStatus::Signaled(9)),
             None => join(child),
         }
     }
@@ -298,6 +295,7 @@ fn permits_of_processes_that_race_and_are_killed() {
                         continue;
                     };
                     mine.store(permit.count().into(), Ordering::SeqCst);
+                    linger();
                     if parts.iter().all(|part| part.1.is_none()) {
                         let all: u64 = (0..parts.len())
                             .map(|other| held.of(other).load(Ordering::SeqCst))

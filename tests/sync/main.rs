@@ -2,6 +2,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/options.rs"]
+mod options;
 #[path = "../common/pin.rs"]
 mod pin;
 #[path = "../common/probe.rs"]
@@ -17,6 +19,7 @@ mod latch;
 mod lock_races;
 mod mutex;
 mod once;
+mod ping_pong;
 mod rwlock;
 mod select;
 mod semaphore;
@@ -31,6 +34,7 @@ fn main() {
         lock_races::TESTS,
         mutex::TESTS,
         once::TESTS,
+        ping_pong::TESTS,
         rwlock::TESTS,
         select::TESTS,
         semaphore::TESTS,
