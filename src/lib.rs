@@ -37,7 +37,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use layout::plain::{Pod, TypeTag, Zeroable};
 pub use os::clock::Deadline;
 pub use pool::{
-    FnPool, Imap, MapTask, Pool, PoolBuilder, ScopeMapError, Task, TaskError, WorkerStats,
+    FnPool, Imap, MapTask, Pool, PoolBuilder, Retry, ScopeMapError, Task, TaskError, WorkerStats,
     scope_map, scope_map_bytes, scope_map_each,
 };
 pub use process::{
