@@ -34,6 +34,8 @@
 mod builder;
 mod callback;
 mod chunks;
+#[cfg(feature = "serde")]
+mod encoded;
 mod function;
 mod keeper;
 mod map;
