@@ -79,7 +79,7 @@ impl Chunks {
         let most = self.pace.min(left.div_ceil(2 * self.workers));
         let piece = last.start..last.end.min(last.start + most);
         last.start = piece.end;
-        if last.len() == 0 {
+        if last.start == last.end {
             self.rest.pop();
         }
         Some(piece)
