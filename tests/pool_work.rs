@@ -42,7 +42,9 @@ fn in_a_child(test: impl FnOnce() + std::panic::UnwindSafe) {
 
 /// What callbacks were called with, by a number.
 #[derive(Clone, Default)]
-struct Calls(Arc<Mutex<Vec<(u64, Result<u64, TaskError>)>>>);
+struct Calls(Arc<Mutex<Vec<Call>>>);
+
+type Call = (u64, Result<u64, TaskError>);
 
 impl Calls {
     fn note(&self, number: u64) -> impl FnOnce(Result<u64, TaskError>) + Send + 'static {
