@@ -36,7 +36,10 @@ mod wait;
 pub use error::{Error, ErrorKind, Result};
 pub use layout::plain::{Pod, TypeTag, Zeroable};
 pub use os::clock::Deadline;
-pub use pool::{FnPool, Imap, MapTask, Pool, PoolBuilder, Task, TaskError, WorkerStats};
+pub use pool::{
+    FnPool, Imap, MapTask, Pool, PoolBuilder, Retry, ScopeMapError, Task, TaskError, WorkerStats,
+    scope_map, scope_map_bytes, scope_map_each,
+};
 pub use process::{
     Current, ExitStatus, Parent, Process, ProcessBuilder, Stdio, active_children, cpu_count,
     current, parent,

@@ -45,6 +45,8 @@ fn build() -> PathBuf {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["build", "--quiet", "--example", "tour", "--profile", name, "--target-dir"])
         .arg(profile.parent().unwrap())
+        // Those that the library was built with for this test: it is not built again.
+        .args(cfg!(feature = "serde").then_some("--features=serde"))
         .status();
     let program = profile.join("examples/tour");
     assert!(built.is_ok_and(|status| status.success()) && program.exists(), "no tour: {program:?}");

@@ -15,6 +15,30 @@ use std::time::Duration;
 /// The most workers of a pool.
 const MOST: usize = 1000;
 
+/// What a pool does with a task, or a chunk of a map, whose worker died. See [`PoolBuilder::retry`].
+///
+/// ```standalone_crate
+/// use mpshm::{Pool, Retry, TaskError};
+/// let pool = Pool::builder().workers(1).retry(Retry::Times(1)).build()?;
+/// let dies = |_: u64| -> u64 { std::process::abort() };
+/// assert!(matches!(pool.call(dies, 1), Err(TaskError::WorkerDied { attempts: 2, .. })));
+/// # Ok::<(), mpshm::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Retry {
+    /// It ends as [`WorkerDied`](crate::TaskError::WorkerDied), also when the worker had only taken it and not begun it: then with 0
+    /// attempts, and no word of who that was. For tasks that must not be late: no worker looks at one twice.
+    Never,
+    /// It runs on another worker if the dead one had not begun it, which is known exactly; else it ends as `WorkerDied`, with 1
+    /// attempt, for it may have done part of its work.
+    #[default]
+    IfNotBegun,
+    /// It also runs again when it was begun, up to so many times; `WorkerDied` then says how many died in it. Arguments are
+    /// kept until the task has ended.
+    Times(u32),
+}
+
 /// How a pool is made.
 ///
 /// ```standalone_crate
@@ -36,7 +60,7 @@ pub struct PoolBuilder {
     pub(super) memory_limit: Option<u64>,
     pub(super) pinned: bool,
     pub(super) replace_server: bool,
-    pub(super) retries: u32,
+    pub(super) retry: Retry,
     pub(super) workers_max: Option<usize>,
 }
 
@@ -53,7 +77,7 @@ impl PoolBuilder {
             memory_limit: None,
             pinned: false,
             replace_server: true,
-            retries: 0,
+            retry: Retry::default(),
             workers_max: None,
         }
     }
@@ -134,10 +158,14 @@ impl PoolBuilder {
         Self { pinned: yes, ..self }
     }
 
-    /// How often a task is run again whose worker died in it: never by default, for it may have done part of its
-    /// work. Arguments are kept until then. What a worker had not begun when it died always runs elsewhere.
+    /// What happens to a task whose worker dies: see [`Retry`].
+    pub fn retry(self, retry: Retry) -> Self {
+        Self { retry, ..self }
+    }
+
+    /// How often a task is run again whose worker died in it: [`Retry::Times`].
     pub fn retries(self, times: u32) -> Self {
-        Self { retries: times, ..self }
+        self.retry(Retry::Times(times))
     }
 
     /// Up to how many workers [`Pool::resize`] may go: by default, as many as the pool begins with. Memory is
@@ -239,6 +267,7 @@ impl PoolBuilder {
             max_tasks: self.max_tasks,
             memory_limit: self.memory_limit,
             pinned: self.pinned,
+            only_first_hand: self.retry == Retry::Never,
         };
         Ok(Plan {
             rules,
@@ -247,7 +276,10 @@ impl PoolBuilder {
             queue: self.queue,
             message_max: self.message_max,
             replace_server: self.replace_server,
-            retries: self.retries,
+            retries: match self.retry {
+                Retry::Times(times) => times,
+                Retry::Never | Retry::IfNotBegun => 0,
+            },
         })
     }
 

@@ -3,6 +3,8 @@
 
 use crate::error::Result;
 use crate::layout::plain::Pod;
+use crate::pool::chunks;
+use crate::pool::map::Way;
 use crate::pool::task::decode_plain;
 use crate::pool::worker::{self, Argument, Output, Run};
 use crate::pool::{Imap, Pool, PoolBuilder, Task, TaskError};
@@ -17,6 +19,8 @@ use std::sync::Arc;
 pub struct FnPool<T, R> {
     pool: Pool,
     run: Run,
+    /// The same for a part of what it is handed.
+    run_some: Run,
     /// The function's address.
     target: u64,
     /// Keeps it there, for workers that are forked from this process again if the fork server dies.
@@ -32,7 +36,8 @@ impl<T: Pod, R: Pod> FnPool<T, R> {
         let function = Arc::new(f);
         let target = Arc::as_ptr(&function) as usize as u64;
         let pool = builder.build_keeping(None)?;
-        Ok(Self { pool, run: run::<F, T, R>, target, _function: function, types: PhantomData })
+        let (run, run_some) = (run::<F, T, R, false>, run::<F, T, R, true>);
+        Ok(Self { pool, run, run_some, target, _function: function, types: PhantomData })
     }
 
     pub(super) fn with_state<S, M, F>(builder: PoolBuilder, make: M, f: F) -> Result<Self>
@@ -45,8 +50,8 @@ impl<T: Pod, R: Pod> FnPool<T, R> {
         let target = Arc::as_ptr(&function) as usize as u64;
         let make = Box::new(move || Box::new(make()) as Box<dyn Any>);
         let pool = builder.build_keeping(Some(make))?;
-        let run = run_on_state::<S, F, T, R>;
-        Ok(Self { pool, run, target, _function: function, types: PhantomData })
+        let (run, run_some) = (run_on_state::<S, F, T, R, false>, run_on_state::<S, F, T, R, true>);
+        Ok(Self { pool, run, run_some, target, _function: function, types: PhantomData })
     }
 
     /// Runs the function on `argument` in a worker, and waits for the value.
@@ -71,7 +76,19 @@ impl<T: Pod, R: Pod> FnPool<T, R> {
     /// # Errors
     /// As [`Pool::map`].
     pub fn map(&self, items: &[T]) -> std::result::Result<Vec<R>, TaskError> {
-        self.pool.map_run(self.run, self.target, items, self.pool.share_of(items.len()))
+        self.map_with_progress(items, |_, _| {})
+    }
+
+    /// [`map`](Self::map) that says how far it is: see [`Pool::map_with_progress`].
+    ///
+    /// # Errors
+    /// As [`Pool::map`].
+    pub fn map_with_progress(
+        &self,
+        items: &[T],
+        progress: impl FnMut(usize, usize),
+    ) -> std::result::Result<Vec<R>, TaskError> {
+        self.pool.map_way(Way::Some(self.run_some), self.target, items, progress)
     }
 
     /// The function's values for an iterator's items, lazily and in order: see [`Pool::imap`].
@@ -82,7 +99,7 @@ impl<T: Pod, R: Pod> FnPool<T, R> {
 
 /// # Safety
 /// `target` is the address of an `F`; the argument is `T`s.
-unsafe fn run<F, T, R>(target: u64, argument: Argument, output: &mut Output<'_>)
+unsafe fn run<F, T, R, const SOME: bool>(target: u64, argument: Argument, output: &mut Output<'_>)
 where
     F: Fn(T) -> R,
     T: Pod,
@@ -92,13 +109,16 @@ where
     // SAFETY: the caller's word; nobody ends it, for what owns it is the owner's.
     let f = unsafe { &*(target as usize as *const F) };
     // SAFETY: the caller's word.
-    unsafe { worker::run_each(argument, output, f) }
+    unsafe { run_each::<SOME, T, R>(argument, output, f) }
 }
 
 /// # Safety
 /// As [`run`].
-unsafe fn run_on_state<S, F, T, R>(target: u64, argument: Argument, output: &mut Output<'_>)
-where
+unsafe fn run_on_state<S, F, T, R, const SOME: bool>(
+    target: u64,
+    argument: Argument,
+    output: &mut Output<'_>,
+) where
     S: 'static,
     F: Fn(&mut S, T) -> R,
     T: Pod,
@@ -111,7 +131,24 @@ where
         return output.fail("the worker's state is of another type");
     };
     // SAFETY: the caller's word. The state is not in `output`, which only refers to it, and nothing else uses it.
-    unsafe { worker::run_each(argument, output, |item| f(&mut *state, item)) }
+    unsafe { run_each::<SOME, T, R>(argument, output, |item| f(&mut *state, item)) }
+}
+
+/// # Safety
+/// The argument is `T`s.
+unsafe fn run_each<const SOME: bool, T: Pod, R: Pod>(
+    argument: Argument,
+    output: &mut Output<'_>,
+    f: impl FnMut(T) -> R,
+) {
+    // SAFETY: the caller's word.
+    unsafe {
+        if SOME {
+            chunks::run_some(argument, output, f);
+        } else {
+            worker::run_each(argument, output, f);
+        }
+    }
 }
 
 impl<T, R> Deref for FnPool<T, R> {

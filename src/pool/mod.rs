@@ -15,8 +15,8 @@
 //! | killed | what happens |
 //! |---|---|
 //! | a worker, idle | another is forked |
-//! | a worker that has taken a task and not begun it | another worker runs it |
-//! | a worker in a task | that task ends as [`TaskError::WorkerDied`] and does not run again, unless the pool was asked to; another worker is forked |
+//! | a worker that has taken a task and not begun it | another worker runs it; with [`Retry::Never`] it ends as [`TaskError::WorkerDied`] with 0 attempts |
+//! | a worker in a task | that task ends as [`TaskError::WorkerDied`] and does not run again, unless [`Retry::Times`] asks for it; another worker is forked |
 //! | a worker that sends a result | a complete result counts; else `WorkerDied` |
 //! | the fork server | the workers die with it, and the tasks that they had begun end as `WorkerDied`; another server is forked, or the pool is `Broken` |
 //! | the owner | the server ends the workers, and itself |
@@ -32,26 +32,33 @@
 //! descriptors that the owner has open then. The thread that made the pool may end.
 
 mod builder;
+mod callback;
+mod chunks;
+#[cfg(feature = "serde")]
+mod encoded;
 pub(crate) mod feed;
 mod function;
 mod gather;
 mod keeper;
+mod map;
 mod more;
 mod owner;
+mod scope_crew;
+mod scope_map;
 mod stats;
 mod stream;
 pub(crate) mod task;
 mod wire;
 pub(crate) mod worker;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::layout::plain::Pod;
 use crate::os::clock::Deadline;
-pub use builder::PoolBuilder;
+pub use builder::{PoolBuilder, Retry};
 pub use function::FnPool;
-use gather::Values;
 pub use more::MapTask;
 pub(crate) use owner::Inner;
+pub use scope_map::{ScopeMapError, scope_map, scope_map_bytes, scope_map_each};
 pub use stats::WorkerStats;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +78,7 @@ pub(crate) const GRACE: Duration = Duration::from_millis(500);
 /// the workers holds move up with the next call on the pool.
 ///
 /// **What a dead worker does.** The task that it had begun ends as [`TaskError::WorkerDied`] and does not run
-/// again (unless asked for: [`PoolBuilder::retries`]); one that it had not begun runs elsewhere; another worker is forked.
+/// again (unless asked for: [`PoolBuilder::retry`]); one that it had not begun runs elsewhere; another worker is forked.
 ///
 /// **Forks.** A pool belongs to the process that made it. That one is forked once, for a *fork server*: a process with
 /// one thread that forks the workers, replaces those that die, and ends with all of them when the owner ends, however
@@ -241,68 +248,6 @@ impl Pool {
     ) -> Result<Task<R>> {
         let id = self.inner.submit(run, target, argument)?;
         Ok(Task::new(Arc::clone(&self.inner), id, decode))
-    }
-
-    /// Runs `f` on each of `items`, and waits for all the values, in order.
-    ///
-    /// # Errors
-    /// The error of the first chunk that failed; the others have run to their end nevertheless.
-    pub fn map<F, T, R>(&self, f: F, items: &[T]) -> std::result::Result<Vec<R>, TaskError>
-    where
-        F: Fn(T) -> R + Copy,
-        T: Pod,
-        R: Pod,
-    {
-        self.map_with_chunk(f, items, self.share_of(items.len()))
-    }
-
-    /// [`map`](Self::map) in chunks of `chunk` items, or fewer where a message does not hold as many.
-    /// What fails takes its chunk with it.
-    ///
-    /// # Errors
-    /// As [`map`](Self::map); `Invalid` for a chunk of 0; `TooBig` when not even one item fits a message.
-    pub fn map_with_chunk<F, T, R>(
-        &self,
-        f: F,
-        items: &[T],
-        chunk: usize,
-    ) -> std::result::Result<Vec<R>, TaskError>
-    where
-        F: Fn(T) -> R + Copy,
-        T: Pod,
-        R: Pod,
-    {
-        check_types::<F, T, R>();
-        let _ = f;
-        self.map_run(worker::run_map::<F, T, R>, 0, items, chunk)
-    }
-
-    /// The chunks of so many items.
-    pub(crate) fn share_of(&self, items: usize) -> usize {
-        items.div_ceil(4 * self.workers().max(1)).max(1)
-    }
-
-    pub(crate) fn map_run<T: Pod, R: Pod>(
-        &self,
-        run: Run,
-        target: u64,
-        items: &[T],
-        chunk: usize,
-    ) -> std::result::Result<Vec<R>, TaskError> {
-        if chunk == 0 {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "a chunk of 0 items: at least 1 is expected",
-            )
-            .into());
-        }
-        self.inner.check_argument(size_of::<T>())?;
-        let fit = self.inner.message_max() / size_of::<T>().max(size_of::<R>());
-        let chunk = chunk.min(fit.max(1));
-        let mut values = Values::new(items.len(), chunk);
-        let chunks = items.chunks(chunk).map(bytemuck::cast_slice);
-        self.inner.map(run, target, chunks, |index, result| values.put(index, result))?;
-        values.finish()
     }
 
     /// Takes no more tasks; those that were handed over go on.

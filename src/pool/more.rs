@@ -3,11 +3,13 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::plain::Pod;
 use crate::os::clock::Deadline;
+use crate::pool::callback::Ended;
 use crate::pool::gather::Values;
 use crate::pool::task::decode_bytes;
 use crate::pool::worker::{self, Argument, Output};
 use crate::pool::{Pool, Task, TaskError, check_types};
 use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
 
 impl Pool {
     /// [`map`](Self::map) that does not wait.
@@ -37,7 +39,7 @@ impl Pool {
             self.submit_run(worker::run_map::<F, T, R>, 0, bytes, decode_bytes)
         };
         let chunks = items.chunks(chunk).map(submit).collect::<Result<_>>()?;
-        Ok(MapTask { chunks, count: items.len(), types: PhantomData })
+        Ok(MapTask { chunks, types: PhantomData })
     }
 
     /// Runs `f` on each of `items`, and waits until all have ended.
@@ -153,6 +155,12 @@ impl Pool {
     }
 }
 
+/// The values that stand in the chunks' results, one after another.
+fn values_of<R: Pod>(parts: &[Vec<u8>]) -> Vec<R> {
+    let bytes = parts.iter().flat_map(|part| part.chunks_exact(size_of::<R>()));
+    bytes.map(bytemuck::pod_read_unaligned).collect()
+}
+
 /// # Safety
 /// The argument is pairs of an `A` and a `B`, without padding; a value of `F` exists.
 unsafe fn worker_starmap<F, A, B, R>(_: u64, argument: Argument, output: &mut Output<'_>)
@@ -205,7 +213,6 @@ where
 #[derive(Debug)]
 pub struct MapTask<R> {
     chunks: Vec<Task<Vec<u8>>>,
-    count: usize,
     types: PhantomData<fn() -> R>,
 }
 
@@ -238,13 +245,60 @@ impl<R: Pod> MapTask<R> {
                 return Err(TaskError::TimedOut);
             }
         }
-        let mut values = Vec::with_capacity(self.count);
-        for chunk in &self.chunks {
-            let bytes = chunk.get()?;
-            let parts = bytes.chunks_exact(size_of::<R>());
-            values.extend(parts.map(bytemuck::pod_read_unaligned::<R>));
+        let parts =
+            self.chunks.iter().map(Task::get).collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(values_of(&parts))
+    }
+
+    /// Has `f` called once, with all the values or the error of the first chunk that failed, when all have ended:
+    /// see [`Task::on_done`].
+    ///
+    /// ```standalone_crate
+    /// let pool = mpshm::Pool::new(2)?;
+    /// let (sender, all) = std::sync::mpsc::channel();
+    /// pool.map_async(|n: u64| n * n, &[1, 2, 3])?.on_done(move |values| sender.send(values).unwrap())?;
+    /// pool.finish()?;
+    /// assert_eq!(all.recv().unwrap()?, [1, 4, 9]);
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Forked`.
+    pub fn on_done<F>(&self, f: F) -> Result<()>
+    where
+        F: FnOnce(std::result::Result<Vec<R>, TaskError>) + Send + 'static,
+    {
+        if self.chunks.is_empty() {
+            f(Ok(Vec::new()));
+            return Ok(());
         }
-        Ok(values)
+        let parts: Vec<Option<Ended>> = self.chunks.iter().map(|_| None).collect();
+        let waiting = Arc::new(Mutex::new((self.chunks.len(), parts, Some(f))));
+        for (index, chunk) in self.chunks.iter().enumerate() {
+            let waiting = Arc::clone(&waiting);
+            chunk.on_done(move |ended| {
+                let mut guard = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                let (left, parts, f) = &mut *guard;
+                parts[index] = Some(ended);
+                *left -= 1;
+                if *left > 0 {
+                    return;
+                }
+                let (parts, f) = (std::mem::take(parts), f.take());
+                drop(guard);
+                let parts: std::result::Result<Vec<_>, _> = parts.into_iter().flatten().collect();
+                if let Some(f) = f {
+                    f(parts.map(|parts| values_of(&parts)));
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What the callback of [`on_done`](Self::on_done) panicked with.
+    #[must_use]
+    pub fn callback_panic(&self) -> Option<String> {
+        self.chunks.iter().find_map(Task::callback_panic)
     }
 
     /// Ends the chunks that no worker has begun as `Cancelled`; says how many.

@@ -5,8 +5,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::plain::Zeroable;
 use crate::os::clock::{self, Deadline};
 use crate::os::{fork, process as os};
+use crate::pool::callback::{Callbacks, Ended};
+use crate::pool::map::Chunked;
 use crate::pool::task::TaskError;
-use crate::pool::wire::{self, FAILED, HEADER, LAST, ResultHeader, TaskHeader};
+use crate::pool::wire::{self, FAILED, HEADER, LAST, REFUSED, ResultHeader, TaskHeader};
 use crate::pool::worker::{Habits, Run};
 use crate::process::ExitStatus;
 use crate::process::server::{Rules, Server};
@@ -16,6 +18,7 @@ use crate::value::Array;
 use crate::wait::cancel;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +50,8 @@ pub(crate) struct Inner {
     state: Mutex<State>,
     /// Told when results have come, or when nobody collects any more.
     arrived: Condvar,
+    /// How many callbacks are due.
+    pub(super) due: Arc<AtomicUsize>,
 }
 
 /// The owner's side of the pool.
@@ -69,9 +74,10 @@ pub(super) struct State {
     free_slots: Vec<u32>,
     backlog: VecDeque<Pending>,
     /// Results that nobody has asked for yet, or may ask for again.
-    ended: HashMap<u64, std::result::Result<Vec<u8>, TaskError>>,
+    pub(super) ended: HashMap<u64, Ended>,
+    pub(super) callbacks: Callbacks,
     /// Tasks whose handle is gone.
-    forgotten: HashSet<u64>,
+    pub(super) forgotten: HashSet<u64>,
     next_id: u64,
     pub(super) looked: u64,
     pub(super) phase: Phase,
@@ -136,8 +142,11 @@ impl Inner {
         let states = Array::<u64>::create(Place::fresh(&segment, "states"), slots)?;
         let owner = os::open_pidfd(os::own_pid())?
             .ok_or_else(|| Error::new(ErrorKind::System, "this process has no pidfd"))?;
+        let due = Arc::new(AtomicUsize::new(0));
+        let callbacks = Callbacks::new(Arc::clone(&due));
         let inner = Self {
             process: fork::generation(),
+            due,
             arrived: Condvar::new(),
             owner,
             states,
@@ -153,6 +162,7 @@ impl Inner {
                 free_slots: (0..slots as u32).rev().collect(),
                 backlog: VecDeque::new(),
                 ended: HashMap::new(),
+                callbacks,
                 forgotten: HashSet::new(),
                 next_id: 1,
                 looked: 0,
@@ -245,10 +255,16 @@ impl Inner {
         Ok(())
     }
 
-    /// Hands out what can be handed out, and collects what has come home, unless another thread is at that.
-    /// With a deadline, waits for a result first if none is there and `done` does not hold, never with the
+    /// Hands out what can be handed out, and collects what has come home, unless another thread is at that; then runs what
+    /// callbacks are due. With a deadline, waits for a result first if none is there and `done` does not hold, never with the
     /// lock held.
     fn turn(&self, wait: Option<Deadline>, done: impl Fn(&State) -> bool) -> Result<()> {
+        let turned = self.turn_once(wait, done);
+        self.run_due();
+        turned
+    }
+
+    fn turn_once(&self, wait: Option<Deadline>, done: impl Fn(&State) -> bool) -> Result<()> {
         let mut state = self.lock()?;
         if state.phase == Phase::Ended || done(&state) {
             return Ok(());
@@ -325,14 +341,19 @@ impl Inner {
             flight.bytes.extend_from_slice(&bytes);
         }
         let bytes = match header.kind {
-            LAST | FAILED => std::mem::take(&mut flight.bytes),
+            LAST | FAILED | REFUSED => std::mem::take(&mut flight.bytes),
             _ => return,
         };
-        let result = if header.kind == LAST {
-            Ok(bytes)
-        } else {
-            let message = String::from_utf8_lossy(&bytes).into_owned();
-            Err(TaskError::Failed { message, pid: header.pid })
+        let result = match header.kind {
+            LAST => Ok(bytes),
+            REFUSED => {
+                let status = ExitStatus::Unknown;
+                Err(TaskError::WorkerDied { pid: 0, status, attempts: flight.deaths })
+            }
+            _ => {
+                let message = String::from_utf8_lossy(&bytes).into_owned();
+                Err(TaskError::Failed { message, pid: header.pid })
+            }
         };
         self.land(state, header.slot, result);
     }
@@ -388,6 +409,8 @@ impl Inner {
         if let Some(at) = state.backlog.iter().position(|pending| pending.id == id) {
             state.backlog.remove(at);
             state.end(id, Err(TaskError::Cancelled));
+            drop(state);
+            self.run_due();
             return Ok(true);
         }
         let flies = |flight: &Option<Flight>| flight.as_ref().is_some_and(|flight| flight.id == id);
@@ -397,6 +420,8 @@ impl Inner {
         if done {
             self.land(&mut state, slot as u32, Err(TaskError::Cancelled));
         }
+        drop(state);
+        self.run_due();
         Ok(done)
     }
 
@@ -449,6 +474,7 @@ impl Inner {
     /// Nobody will ask for this task's result any more.
     pub(super) fn forget(&self, id: u64) {
         if let Ok(mut state) = self.lock() {
+            state.callbacks.forget(id);
             if state.ended.remove(&id).is_none() && state.knows(id) {
                 state.forgotten.insert(id);
             }
@@ -461,19 +487,22 @@ impl Inner {
         run: Run,
         target: u64,
         arguments: impl Iterator<Item = impl AsRef<[u8]>>,
-        mut each: impl FnMut(usize, std::result::Result<Vec<u8>, TaskError>),
+        each: impl FnMut(usize, Ended),
     ) -> std::result::Result<(), TaskError> {
-        let mut pending = HashMap::new();
-        let mapped = self.map_pending(run, target, arguments, &mut pending, &mut each);
-        if let (Err(_), Ok(mut state)) = (&mapped, self.lock()) {
-            // What has been handed out goes on, for nobody.
-            for id in pending.into_keys() {
-                if state.ended.remove(&id).is_none() {
-                    state.forgotten.insert(id);
-                }
-            }
-        }
-        mapped
+        self.map_telling(run, target, arguments, each, || {})
+    }
+
+    /// The same with arguments that may be more again when results have come, and `tell` called after some have, without the lock.
+    pub(super) fn map_telling(
+        &self,
+        run: Run,
+        target: u64,
+        arguments: impl Iterator<Item = impl AsRef<[u8]>>,
+        mut each: impl FnMut(usize, Ended),
+        mut tell: impl FnMut(),
+    ) -> std::result::Result<(), TaskError> {
+        let mut pending = Chunked { inner: self, chunks: HashMap::new() };
+        self.map_pending(run, target, arguments, &mut pending.chunks, &mut each, &mut tell)
     }
 
     fn map_pending(
@@ -482,22 +511,26 @@ impl Inner {
         target: u64,
         arguments: impl Iterator<Item = impl AsRef<[u8]>>,
         pending: &mut HashMap<u64, usize>,
-        each: &mut impl FnMut(usize, std::result::Result<Vec<u8>, TaskError>),
+        each: &mut impl FnMut(usize, Ended),
+        tell: &mut impl FnMut(),
     ) -> std::result::Result<(), TaskError> {
-        let mut arguments = arguments.enumerate().peekable();
+        let mut arguments = arguments.enumerate();
+        let mut next = None;
         self.lock()?.check_open()?;
         loop {
             let mut state = self.lock()?;
             while state.backlog.is_empty() && state.phase != Phase::Ended {
-                let Some((index, argument)) = arguments.peek() else { break };
+                next = next.or_else(|| arguments.next());
+                let Some((index, argument)) = &next else { break };
                 let id = state.next_id;
                 if !self.start(&mut state, (id, 0), run, target, argument.as_ref())? {
                     break;
                 }
                 state.new_id();
                 pending.insert(id, *index);
-                arguments.next();
+                next = None;
             }
+            let before = pending.len();
             pending.retain(|&id, &mut index| match state.ended.remove(&id) {
                 Some(result) => {
                     each(index, result);
@@ -507,8 +540,17 @@ impl Inner {
             });
             let ended = state.phase == Phase::Ended;
             drop(state);
+            if pending.len() < before {
+                tell();
+            }
+            if next.is_none() {
+                next = arguments.next();
+                if next.is_some() && !ended {
+                    continue;
+                }
+            }
             if pending.is_empty() {
-                match arguments.peek() {
+                match next {
                     None => return Ok(()),
                     Some(_) if ended => return Err(self.lock()?.over()),
                     Some(_) => {}
@@ -555,6 +597,7 @@ impl Inner {
         }
         drop(state);
         self.arrived.notify_all();
+        self.run_due();
         Ok(())
     }
 }
@@ -660,7 +703,8 @@ impl State {
             || self.flights.iter().flatten().any(|flight| flight.id == id)
     }
 
-    fn end(&mut self, id: u64, result: std::result::Result<Vec<u8>, TaskError>) {
+    fn end(&mut self, id: u64, result: Ended) {
+        self.callbacks.end(id, &result);
         if !self.forgotten.remove(&id) {
             self.ended.insert(id, result);
         }

@@ -67,6 +67,14 @@ pub struct Imap<'p, I, R> {
     flying: VecDeque<(Task<Vec<u8>>, usize)>,
     /// Values that have come and were not asked for yet.
     ready: VecDeque<Result<R, TaskError>>,
+    progress: Option<Progress<'p>>,
+}
+
+/// What is told how far a stream is.
+struct Progress<'p> {
+    tell: Box<dyn FnMut(usize, Option<usize>) + 'p>,
+    done: usize,
+    total: Option<usize>,
 }
 
 impl<'p, I, R> Imap<'p, I, R> {
@@ -83,6 +91,7 @@ impl<'p, I, R> Imap<'p, I, R> {
             ordered: true,
             flying: VecDeque::new(),
             ready: VecDeque::new(),
+            progress: None,
         }
     }
 
@@ -98,12 +107,31 @@ impl<'p, I, R> Imap<'p, I, R> {
     }
 }
 
-impl<T, I, R> Imap<'_, I, R>
+impl<'p, T, I, R> Imap<'p, I, R>
 where
     T: Pod,
     I: Iterator<Item = T>,
     R: Pod,
 {
+    /// Has `progress` called inside `next` whenever items have ended, with their number so far, those that failed included, and
+    /// the number of all, if the iterator knows that. What has ended is counted when it is fetched: with
+    /// [`imap`](Pool::imap) in the order of the items, some beyond those whose values were taken.
+    ///
+    /// ```standalone_crate
+    /// let pool = mpshm::Pool::new(2)?;
+    /// let mut last = (0, None);
+    /// let values = pool.imap(|n: u64| n * n, vec![1, 2, 3]).on_progress(|done, total| last = (done, total));
+    /// assert_eq!(values.count(), 3);
+    /// assert_eq!(last, (3, Some(3)));
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    pub fn on_progress(mut self, progress: impl FnMut(usize, Option<usize>) + 'p) -> Self {
+        let hint = self.items.as_ref().map_or((0, Some(0)), Iterator::size_hint);
+        let total = hint.1.filter(|&most| most == hint.0);
+        self.progress = Some(Progress { tell: Box::new(progress), done: 0, total });
+        self
+    }
+
     /// The next value, if it is there before `deadline`; else `TimedOut`, and it can be asked for again.
     pub fn next_timeout(&mut self, deadline: impl Into<Deadline>) -> Option<Result<R, TaskError>> {
         self.advance(deadline.into())
@@ -181,6 +209,10 @@ where
                 self.ready.extend(std::iter::repeat_n(Err(error), count));
             }
             Err(error) => self.ready.extend(std::iter::repeat_n(Err(error), count)),
+        }
+        if let Some(progress) = &mut self.progress {
+            progress.done += count;
+            (progress.tell)(progress.done, progress.total);
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind};
 use crate::layout::plain::Pod;
 use crate::os::clock::Deadline;
 use crate::pool::Inner;
+use crate::pool::callback::Ended;
 use crate::process::ExitStatus;
 use std::fmt;
 use std::sync::Arc;
@@ -32,13 +33,13 @@ pub enum TaskError {
         pid: u32,
     },
     /// The worker died while it ran the task. It may have done part of it; it is not run again, unless the pool was
-    /// [asked to](crate::PoolBuilder::retries).
+    /// [asked to](crate::PoolBuilder::retry).
     WorkerDied {
-        /// The worker.
+        /// The worker; 0 where that is not known ([`Retry::Never`](crate::Retry::Never)).
         pid: u32,
         /// How it ended; `Unknown` if it died with the pool's fork server.
         status: ExitStatus,
-        /// How many workers have died in this task.
+        /// How many workers have died in this task: so often it was begun.
         attempts: u32,
     },
     /// The task took longer than [tasks of its pool may](crate::PoolBuilder::task_timeout), and its worker was killed.
@@ -77,6 +78,9 @@ impl fmt::Display for TaskError {
         match self {
             Self::Failed { message, pid } => {
                 write!(f, "the task failed in worker {pid}: {message}")
+            }
+            Self::WorkerDied { attempts: 0, .. } => {
+                f.write_str("a worker died that had taken the task and not begun it")
             }
             Self::WorkerDied { pid, status, attempts: 1 } => {
                 write!(f, "worker {pid} died while it ran the task: {status}")
@@ -191,6 +195,57 @@ impl<R> Task<R> {
     /// [`TaskError`].
     pub fn get_timeout(&self, deadline: impl Into<Deadline>) -> Result<R, TaskError> {
         self.pool.outcome(self.id, deadline.into(), self.decode)
+    }
+
+    /// Has `f` called once, with the value or the error, when the task has ended: inside this call if it has, else inside
+    /// the first call on the pool, of any thread, that notices (a wait for any task, `submit`, `join`, `terminate`, dropping the
+    /// pool). Nothing calls it while nobody is in a call on the pool. It may use the pool.
+    ///
+    /// Several are called in their order. The handle may be dropped: `f` is called nevertheless. A panic of `f` is printed as
+    /// ever and goes no further: see [`callback_panic`](Self::callback_panic).
+    ///
+    /// ```standalone_crate
+    /// use std::sync::mpsc::channel;
+    /// let pool = mpshm::Pool::new(2)?;
+    /// let (sender, values) = channel();
+    /// for n in [2, 3] {
+    ///     let sender = sender.clone();
+    ///     pool.submit(|n: u64| n * n, n)?.on_done(move |value| sender.send(value.unwrap()).unwrap())?;
+    /// }
+    /// pool.finish()?;
+    /// drop(sender);
+    /// assert_eq!(values.iter().sum::<u64>(), 13);
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Forked`.
+    pub fn on_done<F>(&self, f: F) -> crate::error::Result<()>
+    where
+        F: FnOnce(Result<R, TaskError>) + Send + 'static,
+        R: 'static,
+    {
+        let decode = self.decode;
+        let callback = move |ended: &Ended| match ended {
+            Ok(bytes) => f(decode(bytes)),
+            Err(error) => f(Err(error.clone())),
+        };
+        self.pool.on_done(self.id, Box::new(callback))
+    }
+
+    /// What a callback of [`on_done`](Self::on_done) panicked with, the first if several did.
+    ///
+    /// ```standalone_crate
+    /// let pool = mpshm::Pool::new(1)?;
+    /// let task = pool.submit(|n: u64| n + 1, 1)?;
+    /// task.on_done(|_| panic!("not today"))?;
+    /// assert_eq!(task.get()?, 2);
+    /// assert_eq!(task.callback_panic().as_deref(), Some("not today"));
+    /// # Ok::<(), mpshm::Error>(())
+    /// ```
+    #[must_use]
+    pub fn callback_panic(&self) -> Option<String> {
+        self.pool.callback_panic(self.id)
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) const PART: u32 = 1;
 pub(crate) const LAST: u32 = 2;
 /// The task failed; the bytes are the last or only part of its message.
 pub(crate) const FAILED: u32 = 3;
+/// The task was not run: a worker that had taken it before, and not begun it, died.
+pub(crate) const REFUSED: u32 = 5;
 /// From the fork server, and about no task: there is something to see in the records.
 pub(crate) const LOOK: u32 = 4;
 

@@ -7,7 +7,7 @@
 use crate::error::Result;
 use crate::layout::plain::{Pod, Zeroable};
 use crate::os::{children, clock, liveness};
-use crate::pool::wire::{self, FAILED, HEADER, LAST, PART, ResultHeader, TaskHeader};
+use crate::pool::wire::{self, FAILED, HEADER, LAST, PART, REFUSED, ResultHeader, TaskHeader};
 use crate::process;
 use crate::process::roster::Record;
 use crate::process::server::Post;
@@ -45,16 +45,24 @@ impl<'a> Output<'a> {
     /// Sends a result of `length` bytes that `write` writes to the place it is given, aligned to 16:
     /// in the message itself where it fits.
     pub(crate) fn in_place(&mut self, length: usize, write: impl FnOnce(*mut u8)) {
+        self.in_place_some(length, |place| {
+            write(place);
+            length
+        });
+    }
+
+    /// The same of at most `length` bytes: `write` says how many there are.
+    pub(super) fn in_place_some(&mut self, length: usize, write: impl FnOnce(*mut u8) -> usize) {
         if HEADER + length > self.results.message_max() {
             let mut bytes: Vec<u128> = vec![0; length.div_ceil(16)];
-            write(bytes.as_mut_ptr().cast());
+            let length = write(bytes.as_mut_ptr().cast());
             return self.bytes(&bytemuck::cast_slice(&bytes)[..length]);
         }
         let header = ResultHeader { kind: LAST, ..self.header };
         self.sent = self.reserve(HEADER + length).and_then(|mut place| {
             place.write_at(0, bytemuck::bytes_of(&header))?;
             // SAFETY: HEADER + length bytes were reserved.
-            write(unsafe { place.as_mut_ptr().add(HEADER) });
+            let length = write(unsafe { place.as_mut_ptr().add(HEADER) });
             self.finish();
             Ok(place.commit(HEADER + length)?)
         });
@@ -157,6 +165,8 @@ pub(crate) struct Habits {
     pub memory_limit: Option<u64>,
     /// Whether each stays on a processor of its own, as far as there are enough.
     pub pinned: bool,
+    /// Whether a task is refused that another worker had taken before it died.
+    pub only_first_hand: bool,
 }
 
 /// A worker's life; returns the exit code. A panic of its initializer comes through.
@@ -218,6 +228,10 @@ fn run_task(
         // Cancelled, or begun by a worker that died: the owner knows.
         output.pause();
         return Ok(false);
+    }
+    if equipment.habits.only_first_hand && message.deliveries() > 1 {
+        output.send(&[], REFUSED);
+        return output.sent.map(|()| true);
     }
     // SAFETY: the owner, a process with this very code, wrote the address of a `Run` there.
     let run: Run = unsafe { std::mem::transmute(task.run as usize) };
