@@ -169,6 +169,12 @@ fn main() {
         println!("skipped: there is no gcc\n0 passed, 0 failed");
         return;
     }
+    // A shell starts what runs in its background with these ignored, and the programs would inherit that.
+    // SAFETY: no handlers, only the default.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_DFL);
+        libc::signal(libc::SIGQUIT, libc::SIG_DFL);
+    }
     // The libraries that were built for this very program: target/PROFILE/deps.
     let libraries = std::env::current_exe().unwrap().parent().unwrap().to_owned();
     assert!(libraries.join("libmpshm.a").exists(), "{} has no library", libraries.display());

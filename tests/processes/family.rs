@@ -628,7 +628,7 @@ fn a_backtrace_comes_home_if_the_environment_asks_for_it() {
     assert!(message.unwrap().starts_with("here (tests/processes/family.rs:"));
     let trace = trace.expect("a backtrace");
     assert!(
-        trace.contains("a_function_to_be_named") && trace.contains("process_family.rs:"),
+        trace.contains("a_function_to_be_named") && trace.contains("processes/family.rs:"),
         "{trace}"
     );
     let (message, trace) = panic_of("0", a_function_to_be_named);
