@@ -136,7 +136,6 @@ pub unsafe extern "C" fn mpshm_condvar_notify(
         unsafe {
             let (condvar, guard) = with_lock(condvar, mutex)?;
             let there_were = condvar.notify_raw(&guard, count)?;
-            guard.wake_owed();
             if !notified.is_null() {
                 put(notified, there_were, "notified")?;
             }

@@ -169,27 +169,11 @@ fn time_of(deadline: Deadline) -> Option<libc::timespec> {
 /// Wakes at most `count` sleepers on `word`, in any process; returns how many there were.
 #[cfg(not(loom))]
 pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
-    wake_at(address(word), count)
-}
-
-/// Where somebody sleeps, or slept: the word need not be there any more.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Address(usize);
-
-/// Where those sleep that sleep on `word`.
-#[cfg(not(loom))]
-pub(crate) fn address(word: &AtomicU32) -> Address {
-    Address(word.as_ptr() as usize)
-}
-
-/// As [`wake`], of what need not be there any more.
-#[cfg(not(loom))]
-pub(crate) fn wake_at(address: Address, count: u32) -> u32 {
-    // SAFETY: a wake uses the address as a key and reads nothing; where nothing is mapped it fails.
+    // SAFETY: a wake only uses the address as a key; `word` is valid for the call.
     let woken = unsafe {
         libc::syscall(
             libc::SYS_futex,
-            address.0,
+            word.as_ptr(),
             libc::FUTEX_WAKE,
             count.min(i32::MAX as u32) as libc::c_int,
         )
@@ -220,7 +204,7 @@ fn errno() -> i32 {
 // so a lost wake-up is a deadlock that the model reports.
 #[cfg(loom)]
 mod model {
-    use super::{Address, AtomicU32, Deadline, PrivateWord, Woken};
+    use super::{AtomicU32, Deadline, PrivateWord, Woken};
     use crate::atomic::{AtomicU64, step};
     use loom::sync::{Condvar, Mutex};
 
@@ -306,19 +290,11 @@ mod model {
     }
 
     pub(crate) fn wake(word: impl Word, count: u32) -> u32 {
-        wake_at(address(word), count)
-    }
-
-    pub(crate) fn address(word: impl Word) -> Address {
-        Address(word.address())
-    }
-
-    pub(crate) fn wake_at(at: Address, count: u32) -> u32 {
         // Exactly as many as asked for, so that a wake-up that should have been passed on shows.
         let mut asleep = KERNEL.0.lock().unwrap();
         let mut woken = 0;
         asleep.sleepers.retain(|&(_, address)| {
-            let goes = address == at.0 && woken < count;
+            let goes = address == word.address() && woken < count;
             woken += u32::from(goes);
             !goes
         });
@@ -329,4 +305,4 @@ mod model {
     }
 }
 #[cfg(loom)]
-pub(crate) use model::{Half, address, wait, wait_any, wake, wake_at};
+pub(crate) use model::{Half, wait, wait_any, wake};

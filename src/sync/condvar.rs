@@ -332,9 +332,7 @@ impl Condvar {
 
     pub(crate) fn notify_raw(&self, guard: &RawGuard<'_>, count: u32) -> Result<u32> {
         self.check(guard)?;
-        // Who is woken under the lock would have to wait for it.
-        let wake = |waiter: &Waiter| guard.owe_wake(waiter.address());
-        Ok(self.waiters.notify(count, &self.is_over(Doubt::Some), &wake))
+        Ok(self.waiters.notify(count, &self.is_over(Doubt::Some)))
     }
 
     /// With the lock, and with the one that others wait with.
@@ -372,7 +370,6 @@ impl Condvar {
         let (raw, segment) = guard.parts();
         let depth = raw.take_depth();
         raw.hand_on_doubt(); // whoever was told of a death, and has not sworn, is told again
-        guard.wake_owed();
         let ended = self.waiters.sleep(index, me, deadline, || self.pass_on(guard));
         let locked = cancel::without(|| mutex::lock(raw, segment, Deadline::FOREVER));
         let owner_dead = match locked {

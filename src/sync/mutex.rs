@@ -5,7 +5,6 @@ use crate::layout::offset::Region;
 use crate::layout::plain::{ALIGN_MAX, Pod, TypeTag};
 use crate::os::clock::Deadline;
 use crate::os::fork::Process;
-use crate::os::futex::{self, Address};
 use crate::segment::Segment;
 use crate::segment::directory::ObjectKind;
 use crate::segment::place::{Object, Place, Plan};
@@ -273,8 +272,6 @@ pub struct RawGuard<'m> {
     segment: &'m Segment,
     /// Who locked; none if the lock was lost while a condition was waited for.
     process: Cell<Process>,
-    /// Whom to wake when it is unlocked.
-    owed: Cell<Option<Address>>,
     /// A lock belongs to a thread.
     here: PhantomData<*const ()>,
 }
@@ -282,8 +279,7 @@ pub struct RawGuard<'m> {
 impl<'m> RawGuard<'m> {
     #[inline(always)]
     fn new(raw: &'m RawMutex, segment: &'m Segment, process: Process) -> Self {
-        let owed = Cell::new(None);
-        Self { raw, segment, process: Cell::new(process), owed, here: PhantomData }
+        Self { raw, segment, process: Cell::new(process), here: PhantomData }
     }
 
     /// Whether this is the process that locked, not a forked child with a copy of the guard.
@@ -295,20 +291,6 @@ impl<'m> RawGuard<'m> {
     /// The lock itself, and the segment that it lies in.
     pub(crate) fn parts(&self) -> (&RawMutex, &Segment) {
         (self.raw, self.segment)
-    }
-
-    /// Has the sleeper at `address` woken when the lock is open; one before it at once.
-    pub(crate) fn owe_wake(&self, address: Address) {
-        self.wake_owed();
-        self.owed.set(Some(address));
-    }
-
-    /// Wakes who is to be woken.
-    #[cold]
-    pub(crate) fn wake_owed(&self) {
-        if let Some(address) = self.owed.take() {
-            futex::wake_at(address, 1);
-        }
     }
 
     /// The lock is nobody's any more: it could not be got again.
@@ -329,9 +311,6 @@ impl Drop for RawGuard<'_> {
         // In a forked child the lock is the parent's.
         if self.is_here() {
             self.raw.unlock();
-            if self.owed.get().is_some() {
-                self.wake_owed();
-            }
         }
     }
 }

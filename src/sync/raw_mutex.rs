@@ -228,9 +228,7 @@ impl RawMutex {
     fn sign(&self, me: Mark) {
         // Mostly it is the thread that had the lock last: a look costs less than a store, which unlocking would wait for.
         let thread = this_thread();
-        if self.thread.load(Ordering::Relaxed) != thread {
-            self.thread.store(thread, Ordering::Relaxed);
-        }
+        self.thread.store(thread, Ordering::Relaxed);
         self.threads_mark.store(owner(me.0).0, Ordering::Release); // E2: pairs with is_signed
     }
 

@@ -4,8 +4,7 @@
 //! A table of words, one for each that waits, all of which are changed by who holds the user's lock, and by nobody else. Who
 //! waits enters itself, unlocks, and sleeps on its own word until somebody makes it NOTIFIED; with the lock again, it
 //! frees the word. To notify is to change the oldest WAITING words and to wake exactly those: it never waits, and where
-//! nobody waits there is nothing that could be remembered. Who wakes may do so after it has unlocked: the word says all, and who
-//! has the word by then, if anybody, sleeps on.
+//! nobody waits there is nothing that could be remembered.
 //!
 //! # Layout
 //! | bits of a word | what |
@@ -32,7 +31,7 @@
 //! | entering, before its word | nothing, and the lock | the next locker: `OwnerDead` |
 //! | waiting | a WAITING word | who would notify it, and who finds the table full: freed |
 //! | notified | a NOTIFIED word | sleepers, each after its slice, or who finds the table full: passed on to the oldest |
-//! | who notifies, between a word and its wake | a NOTIFIED sleeper, and maybe the lock | the sleeper, after its slice |
+//! | who notifies, between a word and its wake | a NOTIFIED sleeper, and the lock | the sleeper, after its slice |
 //!
 //! # Progress
 //! To notify is bounded by the size of the table.
@@ -100,16 +99,6 @@ impl Waiter {
 
     fn store(&self, word: u64) {
         self.word.store(word, Ordering::Release); // E1: pairs with `sleep`
-    }
-
-    /// Wakes its sleeper.
-    pub(crate) fn wake(&self) {
-        futex::wake_at(self.address(), 1);
-    }
-
-    /// Where its sleeper sleeps.
-    pub(crate) fn address(&self) -> futex::Address {
-        futex::address(self.half())
     }
 
     /// The half of the word that its sleeper waits on: bits 0 to 31.
@@ -210,36 +199,25 @@ impl<'a> Waiters<'a> {
         self.head.used.store(used, Ordering::Relaxed);
     }
 
-    /// Notifies the `count` that have waited longest, each of whom `wake` has to wake, or have woken; returns how many there
-    /// were. With the lock.
-    pub(crate) fn notify(
-        self,
-        count: u32,
-        is_over: &impl Fn(Mark) -> bool,
-        wake: &impl Fn(&Waiter),
-    ) -> u32 {
+    /// Notifies the `count` that have waited longest; returns how many there were. With the lock.
+    pub(crate) fn notify(self, count: u32, is_over: &impl Fn(Mark) -> bool) -> u32 {
         let now = self.head.tickets.load(Ordering::Relaxed);
         if count as usize >= self.used().len() {
-            let notifies = |waiter: &&Waiter| self.notify_this(waiter, now, is_over, wake);
+            let notifies = |waiter: &&Waiter| self.notify_this(waiter, now, is_over);
             return self.used().iter().filter(notifies).count() as u32;
         }
-        (0..count).take_while(|_| self.notify_oldest(now, is_over, wake)).count() as u32
+        (0..count).take_while(|_| self.notify_oldest(now, is_over)).count() as u32
     }
 
     /// Notifies the oldest that waited at a time; false when none lives.
-    fn notify_oldest(
-        self,
-        then: u64,
-        is_over: &impl Fn(Mark) -> bool,
-        wake: &impl Fn(&Waiter),
-    ) -> bool {
+    fn notify_oldest(self, then: u64, is_over: &impl Fn(Mark) -> bool) -> bool {
         let ticket = |waiter: &&Waiter| waiter.ticket.load(Ordering::Relaxed);
         let waited = |waiter: &&Waiter| waiter.load() & STATE == WAITING && ticket(waiter) <= then;
         // Each round changes a word of the table, to one that is not looked for.
         for _ in 0..self.used().len() {
             match self.used().iter().filter(waited).min_by_key(ticket) {
                 None => return false,
-                Some(oldest) if self.notify_this(oldest, then, is_over, wake) => return true,
+                Some(oldest) if self.notify_this(oldest, then, is_over) => return true,
                 Some(_) => {}
             }
         }
@@ -247,24 +225,18 @@ impl<'a> Waiters<'a> {
     }
 
     /// Notifies one, if it waits and is not dead.
-    fn notify_this(
-        self,
-        waiter: &Waiter,
-        then: u64,
-        is_over: &impl Fn(Mark) -> bool,
-        wake: &impl Fn(&Waiter),
-    ) -> bool {
+    fn notify_this(self, waiter: &Waiter, then: u64, is_over: &impl Fn(Mark) -> bool) -> bool {
         let word = waiter.load();
         if word & STATE != WAITING {
             return false;
         }
-        if is_over(owner(word)) {
+        waiter.ticket.store(then, Ordering::Relaxed);
+        waiter.store(word & !STATE | NOTIFIED);
+        // Who was asleep lives, which asking costs as much as the wake does.
+        if futex::wake(waiter.half(), 1) == 0 && is_over(owner(word)) {
             waiter.store(FREE);
             return false;
         }
-        waiter.ticket.store(then, Ordering::Relaxed);
-        waiter.store(word & !STATE | NOTIFIED);
-        wake(waiter);
         true
     }
 
@@ -285,8 +257,7 @@ impl<'a> Waiters<'a> {
             }
             if word & STATE == NOTIFIED {
                 // I2: before it is freed.
-                let then = waiter.ticket.load(Ordering::Relaxed);
-                self.notify_oldest(then, is_over, &Waiter::wake);
+                self.notify_oldest(waiter.ticket.load(Ordering::Relaxed), is_over);
             }
             waiter.store(FREE);
         }
@@ -386,39 +357,8 @@ mod models {
             let waits = loom::thread::spawn(move || other.wait_until(2, 1));
             shared.lock(1, false);
             shared.set_state(1);
-            shared.waiters().notify(1, &|_| false, &Waiter::wake);
+            shared.waiters().notify(1, &|_| false);
             shared.lock.unlock();
-            waits.join().unwrap();
-            assert!(!shared.waiters().is_in_use());
-        });
-    }
-
-    #[test]
-    fn who_is_woken_when_the_lock_is_open_is_not_missed_and_another_not_disturbed() {
-        explore(3, || {
-            let shared = Shared::new();
-            let other = Arc::clone(&shared);
-            let waits = loom::thread::spawn(move || {
-                // The word may be the second wait's when the wake for the first comes.
-                for least in 1..=2 {
-                    other.lock(2, false);
-                    while other.state() < least {
-                        assert!(other.wait(2), "it does not end unless notified");
-                    }
-                    other.lock.unlock();
-                }
-            });
-            for state in 1..=2 {
-                let owed = std::cell::Cell::new(None);
-                let owe = |waiter: &Waiter| owed.set(Some(waiter.address()));
-                shared.lock(1, false);
-                shared.set_state(state);
-                shared.waiters().notify(1, &|_| false, &owe);
-                shared.lock.unlock();
-                if let Some(address) = owed.take() {
-                    futex::wake_at(address, 1);
-                }
-            }
             waits.join().unwrap();
             assert!(!shared.waiters().is_in_use());
         });
@@ -436,8 +376,8 @@ mod models {
                 .collect();
             shared.lock(1, false);
             shared.set_state(1);
-            let first = shared.waiters().notify(1, &|_| false, &Waiter::wake);
-            let second = shared.waiters().notify(1, &|_| false, &Waiter::wake);
+            let first = shared.waiters().notify(1, &|_| false);
+            let second = shared.waiters().notify(1, &|_| false);
             assert!(first >= second);
             shared.lock.unlock();
             for thread in threads {
@@ -459,12 +399,12 @@ mod models {
                     other.wait(2);
                 }
                 other.set_state(2);
-                other.waiters().notify(1, &|_| false, &Waiter::wake);
+                other.waiters().notify(1, &|_| false);
                 other.lock.unlock();
             });
             shared.lock(1, false);
             shared.set_state(1);
-            shared.waiters().notify(1, &|_| false, &Waiter::wake);
+            shared.waiters().notify(1, &|_| false);
             while shared.state() != 2 {
                 shared.wait(1);
             }
@@ -493,7 +433,7 @@ mod models {
                     notified
                 })
             });
-            assert_eq!(shared.waiters().notify(1, &|_| false, &Waiter::wake), 1, "the older one");
+            assert_eq!(shared.waiters().notify(1, &|_| false), 1, "the older one");
             shared.lock.unlock();
             let ended = dying.join().unwrap();
             let dead = ended.is_none();
@@ -523,7 +463,7 @@ mod models {
                 })
             });
             if shared.lock.try_lock(mark(1), |_, _, _| false).is_ok() {
-                shared.waiters().notify(1, &|_| false, &Waiter::wake);
+                shared.waiters().notify(1, &|_| false);
                 shared.lock.unlock();
             }
             let dead = dying.join().unwrap() != Some(true);
