@@ -707,7 +707,7 @@ typedef struct mpshm_imap_options_t {
   size_t struct_size;
   // MPSHM_IMAP_… bits; 0 by default.
   uint64_t flags;
-  // How many tasks may be in flight beyond one for each worker; UINT64_MAX, the default: as many as there are workers.
+  // How many tasks may be in flight beyond one for each worker; UINT64_MAX, the default: 16 for each worker.
   uint64_t buffer;
 } mpshm_imap_options_t;
 

@@ -32,7 +32,7 @@ pub struct mpshm_imap_options_t {
     pub struct_size: usize,
     /// MPSHM_IMAP_… bits; 0 by default.
     pub flags: u64,
-    /// How many tasks may be in flight beyond one for each worker; UINT64_MAX, the default: as many as there are workers.
+    /// How many tasks may be in flight beyond one for each worker; UINT64_MAX, the default: 16 for each worker.
     pub buffer: u64,
 }
 

@@ -4,6 +4,7 @@
 use crate::error::Result;
 use crate::os::clock::Deadline;
 use crate::pool::owner::Inner;
+use crate::pool::stream::BUFFER;
 use crate::pool::task::decode_bytes;
 use crate::pool::worker::Run;
 use crate::pool::{Pool, Task, TaskError};
@@ -54,7 +55,7 @@ impl Feed {
         draw: impl FnMut() -> Result<Option<Vec<u8>>>,
     ) -> std::result::Result<Option<Task<Vec<u8>>>, TaskError> {
         let workers = self.pool.workers()?.max(1);
-        self.fill(self.buffer.unwrap_or(workers).saturating_add(workers), draw);
+        self.fill(self.buffer.unwrap_or(BUFFER * workers).saturating_add(workers), draw);
         let ids: Vec<u64> = self.flying.iter().map(Task::id).collect();
         let Some(first) = ids.first() else { return self.failure.take().map_or(Ok(None), Err) };
         let awaited = if self.ordered { std::slice::from_ref(first) } else { &ids };

@@ -10,6 +10,9 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 
+/// Items in flight for each worker, unless said otherwise: so many that neither side has to sleep for each of them.
+pub(super) const BUFFER: usize = 16;
+
 impl Pool {
     /// The values of `f` for an iterator's items, lazily and in order. Each is a result of its own: a failure stands
     /// at its item's place, and the iteration goes on.
@@ -87,7 +90,7 @@ impl<'p, I, R> Imap<'p, I, R> {
             items: Some(items),
             panic: None,
             chunk: 1,
-            buffer: pool.workers(),
+            buffer: BUFFER * pool.workers(),
             ordered: true,
             flying: VecDeque::new(),
             ready: VecDeque::new(),
@@ -101,7 +104,7 @@ impl<'p, I, R> Imap<'p, I, R> {
         Self { chunk: items.max(1), ..self }
     }
 
-    /// How many items may be in flight beyond one for each worker: as many as there are workers by default.
+    /// How many items may be in flight beyond one for each worker: 16 for each worker by default.
     pub fn buffer(self, items: usize) -> Self {
         Self { buffer: items, ..self }
     }
