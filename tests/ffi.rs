@@ -207,6 +207,13 @@ fn main() {
             suite.report("layout (C11)", result);
             continue;
         }
+        let sanitized = ["-std=c99", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+        // What every program is built as, side by side.
+        let (plain, sanitized) = std::thread::scope(|scope| {
+            let sanitized = scope.spawn(|| suite.compile("gcc", &sanitized, source, "shared"));
+            let plain = suite.compile("gcc", &["-std=c99"], source, "shared");
+            (plain, sanitized.join().expect("compiled"))
+        });
         for (compiler, standard) in [("gcc", "-std=c99"), ("g++", "-std=c++11")] {
             if compiler == "g++" && !cpp {
                 suite.report(&format!("{name} (C++11)"), Err(SKIPPED.into()));
@@ -217,13 +224,16 @@ fn main() {
                 if quick && other && !SAMPLE.contains(&name.as_str()) {
                     continue;
                 }
-                let compiled = suite.compile(compiler, &[standard], source, linking);
+                let compiled = if other {
+                    suite.compile(compiler, &[standard], source, linking)
+                } else {
+                    plain.clone()
+                };
                 let result = compiled.and_then(|program| suite.run(&mut Command::new(program)));
                 suite.report(&format!("{name} ({standard}, {linking})"), result);
             }
         }
-        let sanitized = ["-std=c99", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
-        let result = suite.compile("gcc", &sanitized, source, "shared").and_then(|program| {
+        let result = sanitized.and_then(|program| {
             // Leaks: a forked child that `_exit`s, and thread-locals of the library, are none.
             suite.run(Command::new(program).env("ASAN_OPTIONS", "detect_leaks=0"))
         });
@@ -231,7 +241,7 @@ fn main() {
         let result = if !valgrind || quick {
             Err(SKIPPED.into())
         } else {
-            suite.compile("gcc", &["-std=c99"], source, "shared").and_then(|program| {
+            plain.and_then(|program| {
                 let mut command = Command::new("valgrind");
                 command.env("MPSHM_FEW", "1");
                 command.args(["--quiet", "--error-exitcode=99", "--leak-check=full"]);
