@@ -1,7 +1,7 @@
 //! What a pool does when something in it dies, beside what Python's does: a table of both, with times.
 //!
 //! ```sh
-//! cargo run --release --example never_hangs
+//! cargo run --release --features serde --example never_hangs
 //! ```
 //! Python's half needs `python3`; a case of it that takes longer than 5 seconds counts as hung, and is killed.
 
@@ -29,6 +29,9 @@ const CASES: &[Case] = &[
     ("the workers ignore SIGTERM", "ignores_sigterm", ignores_sigterm),
     ("the owner is killed, the workers busy", "owner_killed", owner_killed),
     ("a lazy map of an endless input", "endless_input", endless_input),
+    ("a callback fails", "callback_fails", callback_fails),
+    #[cfg(feature = "serde")]
+    ("a result cannot be read", "result_that_cannot_be_read", result_that_cannot_be_read),
 ];
 
 fn main() -> Result<(), Error> {
@@ -210,4 +213,33 @@ fn endless_input() -> Outcome {
     }
     std::thread::sleep(Duration::from_secs(1));
     Ok(format!("10 results, {} items taken", drawn.get()))
+}
+
+fn callback_fails() -> Outcome {
+    let pool = two().build()?;
+    let printed = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let task = pool.submit(square, 1)?;
+    task.on_done(|_| panic!("no"))?;
+    task.wait(Duration::from_secs(1))?;
+    std::panic::set_hook(printed);
+    Ok(format!("{}, its panic is kept", outcome(pool.call(square, 5))))
+}
+
+#[cfg(feature = "serde")]
+fn result_that_cannot_be_read() -> Outcome {
+    /// Can be sent, but not read again.
+    #[derive(Debug)]
+    struct Unreadable;
+    impl serde::Serialize for Unreadable {
+        fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            to.serialize_unit()
+        }
+    }
+    impl<'d> serde::Deserialize<'d> for Unreadable {
+        fn deserialize<D: serde::Deserializer<'d>>(_: D) -> Result<Self, D::Error> {
+            Err(serde::de::Error::custom("no"))
+        }
+    }
+    Ok(outcome(two().build()?.call_serde(|_: u64| Unreadable, &1)))
 }

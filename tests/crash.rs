@@ -350,6 +350,10 @@ impl Jobs {
         }
         self.run(conditions::Waited::new(conditions::Op::Notify));
         self.run(conditions::Waited::new(conditions::Op::GiveUp));
+        // Who repairs dies too.
+        self.run(conditions::Waited::new(conditions::Op::NotifyPast));
+        self.run(conditions::Waited::new(conditions::Op::PassOn));
+        self.run(barriers::Met::new(barriers::Op::Finds));
         use barriers::{Met, Op as Meet};
         for op in [Meet::Last, Meet::GiveUp, Meet::Abort, Meet::Reset] {
             self.run(Met::new(op));

@@ -1,13 +1,13 @@
 //! Barriers: who comes last, first, in vain, or breaks it, is killed or stopped at any instruction.
 //!
-//! Two parties. Where another one waits, it is asleep when the child begins; it must learn how its cycle ended
+//! Two parties, and a third where one has died: whoever waits then repairs, and may die of it too. Where another one waits, it is asleep when the child begins; it must learn how its cycle ended
 //! without any more help, and the same as the child.
 
 use super::lab::view::View;
 use super::lab::{Check, Failure, Scenario, demand};
 use super::wakes::Sleeper;
 use mpshm::{Barrier, BarrierError, BarrierOptions, BarrierPass, Segment};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Far beyond the slice after which a sleeper looks for the dead.
 const SOON: Duration = Duration::from_secs(3);
@@ -27,6 +27,8 @@ pub enum Op {
     First,
     /// Comes first, and waits for a moment only.
     GiveUp,
+    /// Comes second of three, and finds that the first has died.
+    Finds,
     Abort,
     Reset,
 }
@@ -42,6 +44,7 @@ pub struct World {
     spare: Barrier,
     view: View,
     sleeper: Option<Sleeper>,
+    parties: usize,
 }
 
 fn answer(waited: Result<BarrierPass, BarrierError>) -> u64 {
@@ -67,15 +70,18 @@ impl World {
         demand(brought == wanted, Check::Outcome, || format!("the sleeper got {brought}"))
     }
 
-    /// At the end of every trial: made as new, two parties pass it, twice.
+    /// At the end of every trial: made as new, its parties pass it, twice.
     fn finish(&self) -> Result<(), Failure> {
         self.barrier.reset();
         for round in 0..2 {
-            let other = Sleeper::start(|| self.wait(PATIENT));
-            let mine = self.wait(SOON);
-            let theirs = other.soon("both have come")?;
-            let fits = [mine, theirs] == [PASSED; 2] && self.barrier.waiting() == 0;
-            demand(fits, Check::Cycle, || format!("round {round}: {mine} and {theirs}"))?;
+            let others: Vec<_> =
+                (1..self.parties).map(|_| Sleeper::start(|| self.wait(PATIENT))).collect();
+            let mut passes = vec![self.wait(SOON)];
+            for other in &others {
+                passes.push(other.soon("all have come")?);
+            }
+            let fits = passes.iter().all(|&pass| pass == PASSED) && self.barrier.waiting() == 0;
+            demand(fits, Check::Cycle, || format!("round {round}: {passes:?}"))?;
         }
         Ok(())
     }
@@ -117,6 +123,7 @@ impl Scenario for Met {
             Op::Last => "wait",
             Op::First => "wait",
             Op::GiveUp => "wait_timeout",
+            Op::Finds => return "wait/barrier/a dead party".to_owned(),
             Op::Abort => "abort",
             Op::Reset => "reset",
         };
@@ -128,12 +135,16 @@ impl Scenario for Met {
         let lab = |error: mpshm::Error| Failure::new(Check::Lab, error.to_string());
         let segment = Segment::options().participants(6).objects(2).anonymous(4096).map_err(lab)?;
         let of = |parties| BarrierOptions::new(parties);
-        let barrier = Barrier::create(segment.at("barrier"), &of(2)).map_err(lab)?;
+        let parties = if self.op == Op::Finds { 3 } else { 2 };
+        let barrier = Barrier::create(segment.at("barrier"), &of(parties)).map_err(lab)?;
         let spare = Barrier::create(segment.at("spare"), &of(1)).map_err(lab)?;
         let view = View::of(&segment, segment.size() as usize);
         let sleeper =
             self.has_sleeper().then(|| Sleeper::start(|| answer(barrier.wait_timeout(PATIENT))));
-        Ok(World { barrier, spare, view, sleeper })
+        if self.op == Op::Finds {
+            Sleeper::start(|| answer(barrier.wait_timeout(PATIENT))).die();
+        }
+        Ok(World { barrier, spare, view, sleeper, parties: parties as usize })
     }
 
     fn memory(&self, world: &World) -> (*const u8, usize) {
@@ -151,7 +162,7 @@ impl Scenario for Met {
             return plant(world);
         }
         match self.op {
-            Op::Last | Op::First => answer(world.barrier.wait()),
+            Op::Last | Op::First | Op::Finds => answer(world.barrier.wait()),
             Op::GiveUp => world.wait(NAP),
             Op::Abort => {
                 world.barrier.abort();
@@ -167,6 +178,13 @@ impl Scenario for Met {
     fn survive(&self, world: &mut World) -> Result<u64, Failure> {
         let stage = if self.has_sleeper() {
             self.settle(world)?
+        } else if self.op == Op::Finds {
+            // It may be the third: both were counted before they died.
+            let begin = Instant::now();
+            world.wait(PATIENT);
+            let took = begin.elapsed();
+            demand(took < SOON, Check::Late, || format!("told of the dead after {took:?}"))?;
+            0
         } else {
             // Whoever it waited for comes: a dead one's place is taken, or it is not there.
             u64::from(world.wait(NAP * 50) == PASSED)
@@ -177,14 +195,14 @@ impl Scenario for Met {
     }
 
     fn loops(&self) -> bool {
-        self.op == Op::GiveUp
+        [Op::GiveUp, Op::Finds].contains(&self.op)
     }
 
     fn stages(&self) -> Vec<u64> {
         match self.op {
             Op::Last => vec![0, 1, 2],
             Op::Abort | Op::Reset => vec![0, 2],
-            Op::First | Op::GiveUp => Vec::new(),
+            Op::First | Op::GiveUp | Op::Finds => Vec::new(),
         }
     }
 
@@ -204,7 +222,7 @@ impl Scenario for Met {
 
     fn after(&self, world: &mut World, answer: u64, others: u64) -> Result<(), Failure> {
         let wanted = match self.op {
-            Op::Last | Op::First => others,
+            Op::Last | Op::First | Op::Finds => others,
             // It may have given up before they came.
             Op::GiveUp if others == PASSED => PASSED,
             Op::GiveUp => BROKEN,

@@ -29,6 +29,10 @@ pub enum Op {
     GiveUp,
     /// Waits, and is notified; another one waits behind it.
     Roused,
+    /// As `Notify`; who has waited longest has died.
+    NotifyPast,
+    /// Waits for a moment only, and has to free the word of one who died with a notification, which another one waits for.
+    PassOn,
 }
 
 pub struct Waited {
@@ -130,6 +134,23 @@ impl Waited {
     pub fn new(op: Op) -> Self {
         Self { op, plant: None }
     }
+
+    fn notifies(&self) -> bool {
+        [Op::Notify, Op::NotifyPast].contains(&self.op)
+    }
+}
+
+impl Waited {
+    /// What the dead one was notified of, the one that goes on now has, without anybody's help.
+    fn passed_on(&self, world: &World) -> Result<(), Failure> {
+        let Some(sleeper) = world.sleeper.as_ref().filter(|_| self.op == Op::PassOn) else {
+            return Ok(());
+        };
+        sleeper.signal(libc::SIGCONT);
+        let brought = world.others()?;
+        let fits = [NOTIFIED, IN_DOUBT].contains(&brought);
+        demand(fits, Check::Lost, || format!("the one that waited got {brought}"))
+    }
 }
 
 impl Scenario for Waited {
@@ -141,21 +162,36 @@ impl Scenario for Waited {
             Op::Wait => "wait/condvar/nobody there",
             Op::GiveUp => "wait_timeout/condvar/nobody there",
             Op::Roused => "wait/condvar/a waiter behind",
+            Op::NotifyPast => "notify/condvar/a dead waiter, one asleep",
+            Op::PassOn => "wait_timeout/condvar/a notified one dead, one stopped",
         };
         name.to_owned()
     }
 
     fn setup(&self) -> Result<World, Failure> {
         let lab = |error: mpshm::Error| Failure::new(Check::Lab, error.to_string());
-        let segment = Segment::options().participants(6).objects(4).anonymous(8192).map_err(lab)?;
+        let segment = Segment::options().participants(8).objects(4).anonymous(8192).map_err(lab)?;
         let two = CondvarOptions::new().waiters(2);
         let lock = Mutex::create(segment.at("lock"), 0).map_err(lab)?;
         let changed = Condvar::create(segment.at("changed"), &two).map_err(lab)?;
         let spare = Mutex::create(segment.at("spare"), 0).map_err(lab)?;
         let unused = Condvar::create(segment.at("unused"), &two).map_err(lab)?;
         let view = View::of(&segment, segment.size() as usize);
-        let has_sleeper = self.op == Op::Notify;
-        let sleeper = has_sleeper.then(|| Sleeper::start(|| wait(&lock, &changed, PATIENT)));
+        let waits = || Sleeper::start(|| wait(&lock, &changed, PATIENT));
+        if self.op == Op::NotifyPast {
+            waits().die();
+        }
+        let mut sleeper = self.notifies().then(waits);
+        if self.op == Op::PassOn {
+            let [dies, stays] = [(); 2].map(|()| Sleeper::start(|| wait_once(&lock, &changed)));
+            // Before it can take it.
+            dies.signal(libc::SIGSTOP);
+            changed.notify_one(&lock.lock().expect("free")).map_err(lab)?;
+            dies.die();
+            // It would do the child's work.
+            stays.signal(libc::SIGSTOP);
+            sleeper = Some(stays);
+        }
         Ok(World { lock, changed, spare, unused, view, sleeper })
     }
 
@@ -174,14 +210,14 @@ impl Scenario for Waited {
             return plant(world);
         }
         match self.op {
-            Op::Notify => {
+            Op::Notify | Op::NotifyPast => {
                 let mut guard = world.lock.lock().expect("free");
                 guard.set(1);
                 world.changed.notify_one(&guard).expect("its lock");
                 DONE
             }
             Op::Wait => wait(&world.lock, &world.changed, PATIENT),
-            Op::GiveUp => wait(&world.lock, &world.changed, NAP),
+            Op::GiveUp | Op::PassOn => wait(&world.lock, &world.changed, NAP),
             Op::Roused => wait_once(&world.lock, &world.changed),
         }
     }
@@ -204,7 +240,7 @@ impl Scenario for Waited {
             let brought = world.others()?;
             let fits = [NOTIFIED, IN_DOUBT].contains(&brought);
             demand(fits, Check::Lost, || format!("the one behind got {brought}"))?;
-        } else if self.op == Op::Notify {
+        } else if self.notifies() {
             // As far as it had come: the sleeper is served, or waits to be.
             let guard = locked(&world.lock)?;
             let (set, waiting) = (guard.get(), world.changed.waiters());
@@ -217,6 +253,7 @@ impl Scenario for Waited {
             let fits = brought == NOTIFIED || brought == IN_DOUBT;
             demand(fits, Check::Outcome, || format!("the sleeper got {brought}"))?;
         } else {
+            self.passed_on(world)?;
             // Nobody is notified who is dead.
             let notified = world.notify()?;
             demand(notified == 0, Check::Audit, || format!("{notified} notified"))?;
@@ -226,11 +263,11 @@ impl Scenario for Waited {
     }
 
     fn loops(&self) -> bool {
-        self.op == Op::GiveUp
+        [Op::GiveUp, Op::PassOn].contains(&self.op)
     }
 
     fn stages(&self) -> Vec<u64> {
-        if self.op == Op::Notify { vec![0, 1, 2] } else { Vec::new() }
+        if self.notifies() { vec![0, 1, 2] } else { Vec::new() }
     }
 
     /// Others who try do not wait for a stopped one, unless that has the lock.
@@ -260,13 +297,14 @@ impl Scenario for Waited {
 
     fn after(&self, world: &mut World, answer: u64, others: u64) -> Result<(), Failure> {
         let fits = match self.op {
-            Op::Notify => answer == DONE,
+            Op::Notify | Op::NotifyPast => answer == DONE,
             Op::Wait | Op::Roused => answer == NOTIFIED,
             // Its time may have been over before.
-            Op::GiveUp => answer == TIMED_OUT || others == 1 && answer == NOTIFIED,
+            Op::GiveUp | Op::PassOn => answer == TIMED_OUT || others == 1 && answer == NOTIFIED,
         };
         demand(fits, Check::Outcome, || format!("answer {answer}"))?;
-        if self.op == Op::Notify {
+        self.passed_on(world)?;
+        if self.notifies() {
             let brought = world.others()?;
             demand(brought == NOTIFIED, Check::Outcome, || format!("the sleeper got {brought}"))?;
         }

@@ -52,6 +52,15 @@ impl Sleeper {
         }
     }
 
+    /// Killed where it sleeps, and reaped.
+    pub fn die(self) {
+        drop(self); // its child is killed with it
+    }
+
+    pub fn signal(&self, number: i32) {
+        self.child.signal(number);
+    }
+
     /// What its call brought, if it has returned within `wait`. May be asked again, by any process.
     pub fn brought(&self, wait: Duration) -> Option<u64> {
         let fd = self.answer.as_raw_fd();
