@@ -107,6 +107,8 @@ fn main() {
     queues::warm_up();
     let lab = Lab::new(options);
     let before = lab::residue::Residue::now();
+    // Made once for all, and not in the course of what is traced.
+    ring_forms::Messages::message(0);
     let mut jobs = Jobs::default();
     // The long ones first, so that the processes are done at about the same time.
     jobs.0.push(Box::new(toys::run));
