@@ -108,7 +108,7 @@ impl Board {
 
     /// The place of an item's value.
     pub(super) fn value(&self, index: usize) -> *mut u8 {
-        debug_assert!(index < self.items);
+        assert!(index < self.items);
         // SAFETY: inside the mapping, which has room for a value of every item.
         unsafe { self.pages.start().as_ptr().add(self.values + index * self.size) }
     }
